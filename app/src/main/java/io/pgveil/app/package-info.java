@@ -1,0 +1,4 @@
+@NullMarked
+package io.pgveil.app;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package io.pgveil.ciphers;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package io.pgveil.datadir;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package io.pgveil.keys;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package io.pgveil.reader;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package io.pgveil.tests;
+
+import org.jspecify.annotations.NullMarked;
