@@ -183,6 +183,8 @@ public final class Posix {
             JAVA_LONG);
     static final MethodHandle WAITPID = bind("waitpid", JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT);
     static final MethodHandle KILL = bind("kill", JAVA_INT, JAVA_INT, JAVA_INT);
+    static final MethodHandle SETFSUID = bind("setfsuid", JAVA_INT, JAVA_INT);
+    static final MethodHandle SETFSGID = bind("setfsgid", JAVA_INT, JAVA_INT);
   }
 
   /** Memory that one thread needs for one call: errno, two paths, one structure. */
@@ -734,6 +736,16 @@ public final class Posix {
     } catch (Throwable t) {
       throw unexpected(t);
     }
+  }
+
+  /** Sets the identity under which this thread creates files; returns the previous user id. */
+  public static int setfsuid(int uid) {
+    return oneInt(Lazy.SETFSUID, uid);
+  }
+
+  /** As {@link #setfsuid}, for the group. */
+  public static int setfsgid(int gid) {
+    return oneInt(Lazy.SETFSGID, gid);
   }
 
   public static int kill(int pid, int signal) {
