@@ -1,0 +1,690 @@
+package io.pgveil.datadir;
+
+import io.pgveil.ciphers.SealedCipher;
+import io.pgveil.ciphers.SealedHeader;
+import io.pgveil.ciphers.SealedKeys;
+import io.pgveil.fuse.FileSystem;
+import io.pgveil.keys.CipherType;
+import io.pgveil.keys.KeyDirectory;
+import io.pgveil.keys.KeyException;
+import io.pgveil.keys.SealKeys;
+import io.pgveil.linux.ByteString;
+import io.pgveil.linux.Errno;
+import io.pgveil.linux.Memory;
+import io.pgveil.linux.Posix;
+import io.pgveil.linux.Stat;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.security.SecureRandom;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * An encrypted data directory that is being served: keys, WAL stream, views. One process holds it
+ * at a time (hazard 16): the lock on {@code pg_tde/pgveil.lock} is held from {@link #open} until
+ * {@link #close}, which comes after the last request.
+ */
+public final class DataDirectory implements AutoCloseable {
+  private static final Logger log = LoggerFactory.getLogger(DataDirectory.class);
+
+  /** Name of the key directory below the cipher directory. */
+  public static final String KEY_DIRECTORY = "pg_tde";
+
+  private static final String LOCK_FILE = KEY_DIRECTORY + "/pgveil.lock";
+  private static final String STAGED = "pgveil.staged.";
+
+  /** Offset of the cluster state in pg_control (ControlFileData.state), a u32. */
+  private static final int CONTROL_STATE_OFFSET = 16;
+
+  private static final int DB_IN_CRASH_RECOVERY = 4;
+  private static final int DB_IN_ARCHIVE_RECOVERY = 5;
+
+  private static final long REAP_SECONDS = 2;
+
+  /**
+   * How to serve.
+   *
+   * @param mountPoint where the clear view will be; links that lead there are our own
+   * @param cipher of new internal keys
+   * @param walEncryption overrides {@code pg_tde.wal_encrypt}, null to follow it
+   * @param tablespaces directories outside that hold tablespaces
+   * @param allowTornPages serve a cluster that hazard 10 refuses
+   * @param backing the file system below
+   */
+  public record Options(
+      Path mountPoint,
+      CipherType cipher,
+      @Nullable Boolean walEncryption,
+      List<Tablespace> tablespaces,
+      boolean allowTornPages,
+      Backing backing) {
+
+    public static Options of(Path mountPoint, CipherType cipher) {
+      return new Options(mountPoint, cipher, null, List.of(), false, new Backing());
+    }
+  }
+
+  /**
+   * A tablespace outside the data directory.
+   *
+   * @param mountPoint its clear view: the LOCATION of CREATE TABLESPACE
+   * @param cipherDirectory where its encrypted files are
+   */
+  public record Tablespace(Path mountPoint, Path cipherDirectory) {}
+
+  /** A clear view to be mounted. */
+  public record ServedView(Path mountPoint, FileSystem fileSystem) {}
+
+  private final Path cipherDirectory;
+  private final Options options;
+  private final KeyDirectory keys;
+  private final Backing backing;
+  private final int rootFd;
+  private final int lockFd;
+  private final RelationFiles relations;
+  private final WalStream wal;
+  private final View mainView;
+  private final Map<View, Path> views = new LinkedHashMap<>();
+  private final ScheduledExecutorService reaper;
+  private final SecureRandom random = new SecureRandom();
+  private final AtomicLong staged = new AtomicLong();
+  private final DeferredPages.Budget deferredBudget = new DeferredPages.Budget(16 << 20);
+
+  // key of this daemon run, for what need not be read after it
+  private final byte[] spillKeyId = new byte[16];
+  private final byte[] spillKey = new byte[32];
+
+  private volatile boolean postmasterPid;
+  private volatile boolean syncedForThisPid;
+
+  private DataDirectory(
+      Path cipherDirectory, Options options, KeyDirectory keys, int rootFd, int lockFd)
+      throws DataDirectoryException {
+    this.cipherDirectory = cipherDirectory;
+    this.options = options;
+    this.keys = keys;
+    this.backing = options.backing();
+    this.rootFd = rootFd;
+    this.lockFd = lockFd;
+    random.nextBytes(spillKeyId);
+    random.nextBytes(spillKey);
+    relations = new RelationFiles(keys, options.cipher(), backing);
+    try {
+      wal = new WalStream(keys.walKeys(), options.cipher(), this::walEncryption, () -> {});
+    } catch (KeyException e) {
+      throw new DataDirectoryException(
+          DataDirectoryException.Problem.KEYS, Errno.EIO, e.getMessage(), e);
+    }
+    mainView = new View(this, rootFd, Place.DATA_DIRECTORY);
+    views.put(mainView, absolute(options.mountPoint()));
+    for (Tablespace t : options.tablespaces()) {
+      int fd = openDirectory(t.cipherDirectory());
+      views.put(new View(this, fd, Place.TABLESPACE_VIEW), absolute(t.mountPoint()));
+    }
+    postmasterPid = backing.statat(rootFd, "postmaster.pid", new Stat()) == 0;
+    removeStaged();
+    learnSegmentSize();
+    reaper =
+        Executors.newSingleThreadScheduledExecutor(
+            r -> {
+              Thread t = new Thread(r, "pgveil-reaper");
+              t.setDaemon(true);
+              return t;
+            });
+    var _ =
+        reaper.scheduleWithFixedDelay(
+            this::housekeeping, REAP_SECONDS, REAP_SECONDS, TimeUnit.SECONDS);
+  }
+
+  /**
+   * Opens a cipher directory for serving and locks it.
+   *
+   * @throws DataDirectoryException it is missing, none of ours, or served by another process
+   */
+  public static DataDirectory open(Path cipherDirectory, KeyDirectory keys, Options options)
+      throws DataDirectoryException {
+    int rootFd = openDirectory(cipherDirectory);
+    int lockFd = -1;
+    try {
+      lockFd = Posix.openat(rootFd, LOCK_FILE, Posix.O_CREAT | Posix.O_RDWR, 0600);
+      if (lockFd < 0) {
+        throw new DataDirectoryException(
+            -lockFd, cipherDirectory.resolve(LOCK_FILE) + ": " + Errno.describe(lockFd));
+      }
+      if (Posix.flock(lockFd, Posix.LOCK_EX | Posix.LOCK_NB) < 0) {
+        throw new DataDirectoryException(
+            DataDirectoryException.Problem.ALREADY_SERVED,
+            "cipher directory "
+                + cipherDirectory
+                + " is already served by another pgveil process; unmount it there first");
+      }
+      DataDirectory d = new DataDirectory(cipherDirectory, options, keys, rootFd, lockFd);
+      lockFd = -1;
+      rootFd = -1;
+      try {
+        d.refuseUnsafeCluster();
+      } catch (DataDirectoryException e) {
+        d.close();
+        throw e;
+      }
+      return d;
+    } finally {
+      if (lockFd >= 0) {
+        Posix.close(lockFd);
+      }
+      if (rootFd >= 0) {
+        Posix.close(rootFd);
+      }
+    }
+  }
+
+  private static int openDirectory(Path directory) throws DataDirectoryException {
+    int fd = Posix.open(ByteString.of(directory), Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
+    if (fd < 0) {
+      throw new DataDirectoryException(
+          DataDirectoryException.Problem.MISSING,
+          "cipher directory " + directory + ": " + Errno.describe(fd));
+    }
+    return fd;
+  }
+
+  private static Path absolute(Path p) {
+    return p.toAbsolutePath().normalize();
+  }
+
+  /** The clear views, the data directory's first. */
+  public List<ServedView> views() {
+    return views.entrySet().stream().map(e -> new ServedView(e.getValue(), e.getKey())).toList();
+  }
+
+  /** The clear view of the data directory. */
+  public FileSystem fileSystem() {
+    return mainView;
+  }
+
+  /** What pg_control says; null before initdb. */
+  public @Nullable ControlData controlData() throws DataDirectoryException {
+    byte[] control;
+    try {
+      control = readClear("global/pg_control");
+    } catch (IOException e) {
+      throw new DataDirectoryException(
+          DataDirectoryException.Problem.IO, Errno.EIO, e.getMessage(), e);
+    }
+    return control == null ? null : ControlData.parse(control);
+  }
+
+  private void refuseUnsafeCluster() throws DataDirectoryException {
+    ControlData c = controlData();
+    if (c == null) {
+      return;
+    }
+    if (c.blockSize() != RelationContent.PAGE
+        || c.segmentPages() != RelationFile.PAGES_PER_SEGMENT) {
+      throw new DataDirectoryException(
+          DataDirectoryException.Problem.UNSAFE_SETTINGS,
+          cipherDirectory
+              + " holds a cluster with pages of "
+              + c.blockSize()
+              + " bytes and segments of "
+              + c.segmentPages()
+              + " pages; pgveil serves PostgreSQL's default of 8192 and 131072 only");
+    }
+    wal.learnSegmentSize(c.walSegmentSize());
+    String risk = c.tornPageRisk();
+    if (risk == null) {
+      return;
+    }
+    if (!options.allowTornPages()) {
+      throw new DataDirectoryException(
+          DataDirectoryException.Problem.UNSAFE_SETTINGS,
+          "the cluster in "
+              + cipherDirectory
+              + " could be damaged by a power cut under encryption: "
+              + risk
+              + "; to serve it all the same, say --allow-torn-pages");
+    }
+    log.warn("torn pages may damage this cluster: {}", risk);
+  }
+
+  /** The key directory that this data directory uses. */
+  public KeyDirectory keys() {
+    return keys;
+  }
+
+  public Path cipherDirectory() {
+    return cipherDirectory;
+  }
+
+  /** Finishes what is pending and gives the lock back; no request may come any more. */
+  @Override
+  public void close() {
+    reaper.shutdown();
+    try {
+      reaper.awaitTermination(10, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    views.keySet().forEach(View::stopped);
+    relations.reap();
+    try {
+      keys.sync();
+    } catch (KeyException e) {
+      log.error("key files cannot be synced: {}", e.getMessage());
+    }
+    wal.close();
+    Arrays.fill(spillKey, (byte) 0);
+    Posix.close(lockFd);
+    views.keySet().forEach(v -> Posix.close(v.rootFd()));
+  }
+
+  private void housekeeping() {
+    try {
+      if (deferredBudget.isUsed()) {
+        keys.sync();
+        views.keySet().forEach(View::flushDeferred);
+      }
+      relations.reap();
+    } catch (KeyException | RuntimeException e) {
+      // a scheduled task that throws is never run again
+      log.error("housekeeping: {}", e.getMessage(), e);
+    }
+  }
+
+  // ---- used by the view ----
+
+  Backing backing() {
+    return backing;
+  }
+
+  RelationFiles relations() {
+    return relations;
+  }
+
+  /** A place whose tablespace is known; see {@link Place#UNRESOLVED}. */
+  Place resolve(Place place, View view) {
+    boolean unresolved =
+        view != mainView
+            && place.tablespace() == Place.UNRESOLVED
+            && (place.role() == Place.Role.DATABASE
+                || place.role() == Place.Role.TABLESPACE_VERSION);
+    return unresolved ? new Place(place.role(), tablespaceOf(view), place.database()) : place;
+  }
+
+  /** The OID under which pg_tblspc links to the view's mount point, UNRESOLVED if none does. */
+  private int tablespaceOf(View view) {
+    Path mountPoint = views.get(view);
+    try (Arena arena = Arena.ofConfined()) {
+      long buffer = arena.allocate(4096).address();
+      for (String name : list("pg_tblspc")) {
+        int n = Posix.readlinkat(rootFd, "pg_tblspc/" + name, buffer, 4096);
+        if (n > 0) {
+          Path target = Path.of(ByteString.toText(Memory.getString(buffer, n))).normalize();
+          if (target.equals(mountPoint)) {
+            return RelationFile.parseOid(name);
+          }
+        }
+      }
+    } catch (DataDirectoryException e) {
+      log.error("pg_tblspc: {}", e.getMessage());
+    }
+    return Place.UNRESOLVED;
+  }
+
+  /** Whether the name is one of our own that the view does not show. */
+  boolean isHidden(View view, Node parent, String name) {
+    return name.startsWith("pgveil.")
+        && ((view != mainView && view.isRoot(parent) && name.startsWith(STAGED))
+            || (parent.directoryPlace().role() == Place.Role.KEYS
+                && (name.startsWith(STAGED) || name.equals("pgveil.lock"))));
+  }
+
+  /** Whether the name is ours to make and to remove. */
+  boolean isReserved(View view, Node parent, String name) {
+    return view.isRoot(parent)
+        && (view == mainView ? name.equals(KEY_DIRECTORY) : name.startsWith(STAGED));
+  }
+
+  /**
+   * Whether a symbolic link may be made. A link from where PostgreSQL keeps data to a place that no
+   * view of ours serves would let data out in the clear (hazard 14).
+   */
+  boolean mayLink(View view, Node parent, String name, String target) {
+    Place place = parent.directoryPlace();
+    boolean leadsData =
+        place.role() == Place.Role.TABLESPACES
+            || place.role() == Place.Role.BASE
+            || place.role() == Place.Role.WAL
+            || (view == mainView
+                && view.isRoot(parent)
+                && (name.startsWith("pg_") || name.equals("base") || name.equals("global")));
+    if (!leadsData || isServed(target)) {
+      return true;
+    }
+    log.error(
+        "symbolic link {} -> {} is refused: no view of pgveil serves that place, data would be"
+            + " written there in the clear; use a directory below {} (allow_in_place_tablespaces),"
+            + " or serve it with \"pgveil tablespace add\"",
+        name,
+        ByteString.toText(target),
+        options.mountPoint());
+    return false;
+  }
+
+  private boolean isServed(String target) {
+    if (!target.startsWith("/")) {
+      return !target.contains("..");
+    }
+    Path t = Path.of(ByteString.toText(target)).normalize();
+    return views.values().stream().anyMatch(t::startsWith);
+  }
+
+  void nameAdded(View view, Node parent, String name) {
+    if (view == mainView && view.isRoot(parent) && name.equals("postmaster.pid")) {
+      postmasterPid = true;
+      syncedForThisPid = false;
+      wal.beginRun("postmaster.pid was created");
+    }
+  }
+
+  void nameRemoved(View view, Node parent, String name) {
+    if (view == mainView && view.isRoot(parent) && name.equals("postmaster.pid")) {
+      postmasterPid = false;
+      wal.beginRun("WAL is written without a server");
+    }
+  }
+
+  /** Something was written; run borders hang on two files. */
+  void written(View view, Node n, long offset, int size, long address) {
+    Node.Name name = n.name();
+    if (offset != 0 || name == null || view != mainView) {
+      return;
+    }
+    String s = name.name();
+    if (s.equals("pg_control") && size >= CONTROL_STATE_OFFSET + 4) {
+      int state = Memory.getInt(address + CONTROL_STATE_OFFSET);
+      if (state == DB_IN_CRASH_RECOVERY || state == DB_IN_ARCHIVE_RECOVERY) {
+        wal.beginRun("pg_control says recovery");
+      } else if (!postmasterPid) {
+        wal.beginRun("pg_control was written without a server");
+      }
+    } else if (s.equals("postmaster.pid")
+        && view.isRoot(name.parent())
+        && !syncedForThisPid
+        && size > 0
+        && Memory.getByte(address) != '-') {
+      // a tool may have "synced" the mount by syncfs, which never reaches us (hazard 12)
+      syncedForThisPid = true;
+      int r = backing.syncfs(rootFd);
+      if (r < 0) {
+        log.error("syncfs of {}: {}", cipherDirectory, Errno.describe(r));
+      }
+    }
+  }
+
+  void databaseDirectoryRemoved(int viewRootFd, Place place) {
+    relations.reap();
+    relations.directoryRemoved(rootFd, place);
+  }
+
+  /** Path, from the view's root, for a file that will be renamed to its place when complete. */
+  String stagingName(View view) {
+    // below the view's own root: a rename does not cross file systems
+    return (view == mainView ? KEY_DIRECTORY + "/" : "") + STAGED + staged.incrementAndGet();
+  }
+
+  private void removeStaged() throws DataDirectoryException {
+    for (View v : views.keySet()) {
+      String directory = v == mainView ? KEY_DIRECTORY : ".";
+      for (String n : list(v.rootFd(), directory)) {
+        if (n.startsWith(STAGED)) {
+          backing.unlinkat(v.rootFd(), directory + "/" + n, 0);
+        }
+      }
+    }
+  }
+
+  private void learnSegmentSize() throws DataDirectoryException {
+    for (String n : list("pg_wal")) {
+      WalFileName f = WalFileName.parse(n);
+      Stat s = new Stat();
+      if (f != null && !f.partial() && backing.statat(rootFd, "pg_wal/" + n, s) == 0) {
+        wal.learnSegmentSize(s.size);
+        if (wal.segmentSize() != 0) {
+          return;
+        }
+      }
+    }
+  }
+
+  private List<String> list(String path) throws DataDirectoryException {
+    return list(rootFd, path);
+  }
+
+  private static List<String> list(int directoryFd, String path) throws DataDirectoryException {
+    List<String> names = new ArrayList<>();
+    int fd = Posix.openat(directoryFd, path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
+    if (fd == -Errno.ENOENT || fd == -Errno.ENOTDIR) {
+      return names;
+    }
+    if (fd < 0) {
+      throw new DataDirectoryException(-fd, path + ": " + Errno.describe(fd));
+    }
+    try {
+      RelationFiles.DirectoryScan.forEach(fd, (name, type, ino) -> names.add(name));
+    } finally {
+      Posix.close(fd);
+    }
+    return names;
+  }
+
+  // ---- contents ----
+
+  /** The content of a file of this kind over {@code fd}; {@code size} is that on disk. */
+  Content content(FileKind kind, @Nullable RelationFile file, String name, int fd, long size)
+      throws DataDirectoryException {
+    return switch (kind) {
+      case RELATION, TEMP_RELATION -> {
+        if (file == null) {
+          throw new IllegalArgumentException(name);
+        }
+        RelationContent c =
+            new RelationContent(backing, fd, size, file, relations.keysOf(file), deferredBudget);
+        c.resolveKey();
+        yield c;
+      }
+      case WAL_SEGMENT -> {
+        WalFileName w = WalFileName.parse(name);
+        if (w == null) {
+          throw new IllegalArgumentException(name);
+        }
+        yield new WalContent(backing, fd, size, wal, name, w);
+      }
+      case WAL_TEMPORARY -> {
+        byte[] key = new byte[64];
+        random.nextBytes(key);
+        yield new WalTemporaryContent(
+            backing,
+            fd,
+            size,
+            new CipherPool<>(() -> new SealedCipher(key), () -> Arrays.fill(key, (byte) 0)),
+            size == 0);
+      }
+      case SPILL -> new SealedContent(backing, fd, size, name, false, spillKeys);
+      case SEALED -> new SealedContent(backing, fd, size, name, true, sealedKeys);
+      case KEY_FILE -> new KeyFileContent(backing, fd, size);
+    };
+  }
+
+  private final SealedContent.Keys sealedKeys =
+      new SealedContent.Keys() {
+        @Override
+        public SealedContent.NewFile newFile() throws DataDirectoryException {
+          SealKeys seal = keys.sealKeys();
+          try {
+            byte[] id = seal.activeId();
+            byte[] key = seal.copyKey(id);
+            if (key == null) {
+              throw new DataDirectoryException(
+                  DataDirectoryException.Problem.KEYS, "there is no active seal key");
+            }
+            return newSealedFile(id, key);
+          } catch (KeyException e) {
+            throw new DataDirectoryException(
+                DataDirectoryException.Problem.KEYS, Errno.EIO, e.getMessage(), e);
+          }
+        }
+
+        @Override
+        public byte[] fileKey(byte[] header) throws DataDirectoryException {
+          return openSealed(header, "seal key");
+        }
+      };
+
+  private final SealedContent.Keys spillKeys =
+      new SealedContent.Keys() {
+        @Override
+        public SealedContent.NewFile newFile() {
+          return newSealedFile(spillKeyId, spillKey.clone());
+        }
+
+        @Override
+        public byte[] fileKey(byte[] header) throws DataDirectoryException {
+          return openSealed(header, "key: it is a spill file of an earlier run of the daemon");
+        }
+      };
+
+  /** Makes a header and file key; clears {@code key}. */
+  private SealedContent.NewFile newSealedFile(byte[] id, byte[] key) {
+    byte[] fileId = new byte[16];
+    random.nextBytes(fileId);
+    try {
+      return new SealedContent.NewFile(
+          SealedHeader.create(id, fileId, key),
+          SealedKeys.fileKey(key, SealedHeader.AES_256_XTS, fileId));
+    } finally {
+      Arrays.fill(key, (byte) 0);
+    }
+  }
+
+  private byte[] openSealed(byte[] header, String whatIsMissing) throws DataDirectoryException {
+    return fileKey(header, this::keyOf, whatIsMissing);
+  }
+
+  /** The file key that a header leads to, 64 bytes; the caller clears it. */
+  static byte[] fileKey(
+      byte[] header, Function<byte[], byte @Nullable []> keyOf, String whatIsMissing)
+      throws DataDirectoryException {
+    byte[][] used = {null};
+    try {
+      SealedHeader.Result result =
+          SealedHeader.parse(
+              header,
+              id -> {
+                clear(used[0]);
+                used[0] = keyOf.apply(id);
+                return used[0];
+              });
+      return switch (result) {
+        case SealedHeader.Valid v when used[0] != null ->
+            SealedKeys.fileKey(used[0], v.header().cipher(), v.header().fileId());
+        case SealedHeader.Valid v -> throw new IllegalStateException("a valid header has a key");
+        case SealedHeader.Invalid i ->
+            throw new DataDirectoryException(
+                DataDirectoryException.Problem.IO,
+                i.reason() == SealedHeader.Reason.UNKNOWN_SEAL_KEY
+                    ? "its header names an unknown " + whatIsMissing
+                    : i.message());
+      };
+    } finally {
+      clear(used[0]);
+    }
+  }
+
+  private static void clear(byte @Nullable [] secret) {
+    if (secret != null) {
+      Arrays.fill(secret, (byte) 0);
+    }
+  }
+
+  private byte @Nullable [] keyOf(byte[] id) {
+    if (Arrays.equals(id, spillKeyId)) {
+      return spillKey.clone();
+    }
+    try {
+      return keys.sealKeys().copyKey(id);
+    } catch (KeyException e) {
+      log.error("{}", e.getMessage());
+      return null;
+    }
+  }
+
+  // ---- the daemon's own reading of clear files ----
+
+  private boolean walEncryption() {
+    Boolean forced = options.walEncryption();
+    if (forced != null) {
+      return forced;
+    }
+    return new WalEncryptionSetting(
+            new WalEncryptionSetting.ClearFiles() {
+              @Override
+              public byte @Nullable [] read(String relativePath) throws IOException {
+                return readClear(relativePath);
+              }
+
+              @Override
+              public List<String> list(String relativePath) throws IOException {
+                try {
+                  return DataDirectory.this.list(relativePath);
+                } catch (DataDirectoryException e) {
+                  throw new IOException(e.getMessage(), e);
+                }
+              }
+            },
+            options.mountPoint())
+        .isOn();
+  }
+
+  /** Clear content of a sealed file by path from the root; null if there is none. At most 1 MiB. */
+  byte @Nullable [] readClear(String path) throws IOException {
+    int fd = Posix.openat(rootFd, path, Posix.O_RDONLY, 0);
+    if (fd == -Errno.ENOENT) {
+      return null;
+    }
+    if (fd < 0) {
+      throw new IOException(path + ": " + Errno.describe(fd));
+    }
+    Stat s = new Stat();
+    Posix.fstat(fd, s);
+    SealedContent c = new SealedContent(backing, fd, s.size, path, true, sealedKeys);
+    try (Arena arena = Arena.ofConfined()) {
+      int n = (int) Math.min(c.size, 1 << 20);
+      byte[] out = new byte[n];
+      if (n > 0) {
+        long buffer = arena.allocate(n).address();
+        int got = c.read(0, n, buffer);
+        if (got < 0) {
+          throw new IOException(path + ": " + Errno.describe(got));
+        }
+        Memory.copyOut(buffer, out, 0, got);
+      }
+      return out;
+    } finally {
+      c.close();
+      Posix.close(fd);
+    }
+  }
+}

@@ -1,0 +1,51 @@
+package io.pgveil.datadir;
+
+import io.pgveil.linux.Errno;
+
+/** A request or a start that cannot be served: object, reason and, where there is one, remedy. */
+public final class DataDirectoryException extends Exception {
+  private static final long serialVersionUID = 1L;
+
+  /** What went wrong, for exit codes. */
+  public enum Problem {
+    IO,
+    MISSING,
+    NOT_A_CIPHER_DIRECTORY,
+    PLAIN_POSTGRESQL,
+    PG_TDE_CLUSTER,
+    ALREADY_SERVED,
+    UNSAFE_SETTINGS,
+    UNKNOWN_VERSION,
+    KEYS
+  }
+
+  private final int errno;
+  private final Problem problem;
+
+  DataDirectoryException(int errno, String message) {
+    this(Problem.IO, errno, message, null);
+  }
+
+  DataDirectoryException(Problem problem, String message) {
+    this(problem, Errno.EIO, message, null);
+  }
+
+  DataDirectoryException(
+      Problem problem,
+      int errno,
+      String message,
+      @org.jspecify.annotations.Nullable Throwable cause) {
+    super(message, cause);
+    this.errno = Math.abs(errno);
+    this.problem = problem;
+  }
+
+  /** The error number that the caller of the file system sees, positive. */
+  public int errno() {
+    return errno;
+  }
+
+  public Problem problem() {
+    return problem;
+  }
+}

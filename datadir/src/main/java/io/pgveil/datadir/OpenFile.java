@@ -1,0 +1,79 @@
+package io.pgveil.datadir;
+
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The open state of a regular file: one backing descriptor and one content for all who have it
+ * open. It outlives the last close for a while (see {@link IdleFiles}), so that a sync finds the
+ * descriptor that wrote (hazard 11).
+ */
+final class OpenFile {
+  final int fd;
+  final FileKind kind;
+  final @Nullable RelationFile relation;
+  final Content content;
+
+  /** Content lock: shared for reads, exclusive for every change. */
+  final ReentrantReadWriteLock lock = new ReentrantReadWriteLock();
+
+  /** Open file descriptions and calls in progress. Guarded by the node's monitor. */
+  int users;
+
+  /** Descriptor of the file that this one replaced, -1 if none. */
+  int retiredFd = -1;
+
+  /** Set under the exclusive content lock when a transcoded file took this one's place. */
+  boolean replaced;
+
+  /** Something was written since the last successful sync began. */
+  volatile boolean dirty = true;
+
+  /** A sync failed: every later sync fails too, until the file is emptied or removed. */
+  volatile int syncError;
+
+  OpenFile(int fd, FileKind kind, @Nullable RelationFile relation, Content content) {
+    this.fd = fd;
+    this.kind = kind;
+    this.relation = relation;
+    this.content = content;
+  }
+
+  /** Writes what waits in memory; a failure is kept for whoever syncs. */
+  int flush() {
+    if (!content.hasDeferred()) {
+      return 0;
+    }
+    lock.writeLock().lock();
+    try {
+      int r = replaced ? 0 : content.flush();
+      if (r < 0) {
+        syncError = r;
+      }
+      return r;
+    } finally {
+      lock.writeLock().unlock();
+    }
+  }
+
+  /** Syncs the backing file; 0 or -errno. Takes no content lock: writers go on meanwhile. */
+  int sync(boolean dataOnly) {
+    if (syncError != 0) {
+      return syncError;
+    }
+    dirty = false;
+    int r = flush();
+    if (r >= 0) {
+      r = content.beforeSync();
+    }
+    if (r >= 0) {
+      r = dataOnly ? content.backing.fdatasync(fd) : content.backing.fsync(fd);
+    }
+    if (r < 0) {
+      syncError = r;
+      dirty = true;
+      return r;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,535 @@
+package io.pgveil.datadir;
+
+import io.pgveil.ciphers.WalCipher;
+import io.pgveil.ciphers.WalCodec;
+import io.pgveil.ciphers.WalPage;
+import io.pgveil.keys.CipherType;
+import io.pgveil.keys.InternalKey;
+import io.pgveil.keys.KeyException;
+import io.pgveil.keys.WalKeys;
+import io.pgveil.keys.WalRange;
+import io.pgveil.linux.Errno;
+import io.pgveil.linux.Memory;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The write-ahead log as one encrypted stream over all segments: runs, WAL ranges, and which range
+ * governs which byte (docs/formats/wal.md; pg_tde spec format 3).
+ *
+ * <p>A <em>run</em> is a stretch of writing that must have a key of its own. {@link #beginRun} only
+ * notes that the next one has begun; its range is made by the first WAL byte that differs from what
+ * is there, and starts at that byte, so WAL that was acknowledged keeps key and ciphertext whatever
+ * happens (hazards 4 to 7).
+ *
+ * <p>Locking: every WAL write holds this object's monitor, as PostgreSQL holds one lock over its
+ * own. Reads use an immutable snapshot of the ranges and take no lock here.
+ */
+final class WalStream {
+  private static final Logger log = LoggerFactory.getLogger(WalStream.class);
+
+  static final int PAGE = 8192;
+  private static final int WORD = 8;
+
+  /** Smallest valid location: WAL never lies in segment 0, so everything comes behind it. */
+  private static final long FIRST_LSN = 8;
+
+  /** A cipher and the codec over it. */
+  private record RangeCipher(WalCipher cipher, WalCodec codec) implements AutoCloseable {
+    @Override
+    public void close() {
+      cipher.close();
+    }
+  }
+
+  /** A range with its ciphers; no ciphers: its bytes are clear. */
+  private record Governed(WalRange range, @Nullable CipherPool<RangeCipher> ciphers) {}
+
+  /** The page that was written last, in the clear: it will be written again. */
+  private static final class LastPage {
+    final byte[] clear = new byte[PAGE];
+    @Nullable WalContent content;
+    long offset;
+    int recordEnd;
+    boolean holdsRawWords;
+  }
+
+  private final WalKeys keys;
+  private final CipherType cipherType;
+  private final BooleanSupplier encryptionWanted;
+  private final Runnable beforeRange;
+
+  private volatile Governed[] ranges = new Governed[0];
+  private volatile int segmentSize;
+
+  // guarded by this
+  private boolean runIsNew = true;
+  private String runReason = "daemon start";
+  private final LastPage last = new LastPage();
+  private final byte[] clear = new byte[Scratch.CHUNK + PAGE];
+  private final byte[] onDisk = new byte[Scratch.CHUNK + PAGE];
+
+  /**
+   * @param encryptionWanted asked once a run, when its range is made
+   */
+  WalStream(
+      WalKeys keys, CipherType cipherType, BooleanSupplier encryptionWanted, Runnable beforeRange)
+      throws KeyException {
+    this.keys = keys;
+    this.cipherType = cipherType;
+    this.encryptionWanted = encryptionWanted;
+    this.beforeRange = beforeRange;
+    reload();
+  }
+
+  private void reload() throws KeyException {
+    List<WalRange> list = keys.ranges();
+    Governed[] old = ranges;
+    Governed[] now = new Governed[list.size()];
+    for (int i = 0; i < now.length; i++) {
+      WalRange r = list.get(i);
+      now[i] = i < old.length && old[i].range.equals(r) ? old[i] : new Governed(r, pool(r));
+    }
+    ranges = now;
+  }
+
+  private @Nullable CipherPool<RangeCipher> pool(WalRange range) throws KeyException {
+    if (range.type() != WalRange.Type.ENCRYPTED) {
+      return null;
+    }
+    InternalKey key = keys.key(range);
+    return new CipherPool<>(
+        () -> {
+          byte[] k = key.copyKey();
+          byte[] iv = key.copyBaseIv();
+          try {
+            WalCipher cipher = new WalCipher(k, iv);
+            return new RangeCipher(cipher, new WalCodec(cipher));
+          } finally {
+            Arrays.fill(k, (byte) 0);
+          }
+        },
+        () -> {});
+  }
+
+  /** A run begins: WAL that differs from what is there gets a new range. */
+  synchronized void beginRun(String reason) {
+    runIsNew = true;
+    runReason = reason;
+  }
+
+  /** Size of a segment in bytes, 0 while unknown. */
+  int segmentSize() {
+    return segmentSize;
+  }
+
+  void learnSegmentSize(long size) {
+    if (size >= 1 << 20 && size <= 1 << 30 && Long.bitCount(size) == 1 && segmentSize != size) {
+      if (segmentSize != 0) {
+        log.warn("WAL segment size changes from {} to {} bytes", segmentSize, size);
+        beginRun("changed segment size");
+      }
+      segmentSize = (int) size;
+    }
+  }
+
+  // ---- which range governs what ----
+
+  /** Index of the range that governs a location, -1 for none (clear). */
+  private static int governing(Governed[] all, int tli, long lsn) {
+    for (int i = all.length - 1; i >= 0; i--) {
+      WalRange r = all[i].range;
+      if (compare(r.tli(), r.startLsn(), tli, lsn) <= 0) {
+        return i;
+      }
+    }
+    return -1;
+  }
+
+  private static int compare(int tliA, long lsnA, int tliB, long lsnB) {
+    int c = Integer.compareUnsigned(tliA, tliB);
+    return c != 0 ? c : Long.compareUnsigned(lsnA, lsnB);
+  }
+
+  /** Where the stretch that begins at {@code lsn} under one range ends, at most {@code end}. */
+  private static long stretchEnd(Governed[] all, int tli, long lsn, long end) {
+    long e = end;
+    for (Governed g : all) {
+      long start = g.range.startLsn();
+      if (g.range.tli() == tli
+          && Long.compareUnsigned(start, lsn) > 0
+          && Long.compareUnsigned(start, e) < 0) {
+        e = start;
+      }
+    }
+    return e;
+  }
+
+  // ---- reading ----
+
+  /**
+   * Decodes {@code n} bytes of a segment in place. {@code offset} must be a multiple of 8, {@code
+   * n} too unless the file ends there.
+   */
+  void decode(int tli, long segno, long offset, byte[] b, int at, int n) {
+    Governed[] all = ranges;
+    long base = segno * segmentSize;
+    long from = offset;
+    while (from < offset + n) {
+      long end = stretchEnd(all, tli, base + from, base + offset + n) - base;
+      int g = governing(all, tli, base + from);
+      CipherPool<RangeCipher> pool = g < 0 ? null : all[g].ciphers();
+      if (pool != null) {
+        int i = at + (int) (from - offset);
+        RangeCipher c = pool.take();
+        c.codec().decode(tli, segno, from, b, i, (int) (end - from), b, i);
+        pool.giveBack(c);
+      }
+      from = end;
+    }
+  }
+
+  // ---- writing ----
+
+  /** Writes clear WAL. The caller holds the content lock of {@code content} exclusively. */
+  synchronized int write(WalContent content, long offset, int count, long address) {
+    try {
+      if (segmentSize == 0 || offset == 0) {
+        learnFromHeader(content, offset, count, address);
+      }
+      if (segmentSize == 0) {
+        log.error(
+            "{}: the WAL segment size is unknown: neither a whole segment nor a first page was seen",
+            content.name());
+        return -Errno.EIO;
+      }
+      if (Integer.compareUnsigned(content.timeline(), 65535) > 0) {
+        log.error("{}: timelines above 65535 cannot be encrypted safely", content.name());
+        return -Errno.EIO;
+      }
+      int done = 0;
+      while (done < count) {
+        int n = Math.min(count - done, Scratch.CHUNK - (int) ((offset + done) % PAGE));
+        int r = writeChunk(content, offset + done, n, address + done, done + n == count);
+        if (r < 0) {
+          return r;
+        }
+        done += n;
+      }
+      return count;
+    } catch (KeyException e) {
+      log.error("WAL cannot be written to {}: {}", content.name(), e.getMessage());
+      return -Errno.EIO;
+    }
+  }
+
+  private void learnFromHeader(WalContent content, long offset, int count, long address) {
+    if (offset == 0 && count >= 40 && (Memory.getShort(address + 2) & 2) != 0) {
+      learnSegmentSize(Memory.getInt(address + 32) & 0xffffffffL);
+    } else if (segmentSize == 0) {
+      learnSegmentSize(content.size);
+    }
+  }
+
+  private int writeChunk(WalContent c, long offset, int count, long address, boolean isLast)
+      throws KeyException {
+    final int tli = c.timeline();
+    final long segno = c.segmentNumber(segmentSize);
+    final long base = segno * segmentSize;
+    long from = offset;
+    final long end = offset + count;
+    boolean wholePages = offset % PAGE == 0 && count % PAGE == 0;
+
+    int r = finishLastPage(c, offset);
+    if (r < 0) {
+      return r;
+    }
+    Memory.copyOut(address, clear, 0, count);
+    boolean rewritesLast =
+        last.content == c && offset <= last.offset && end >= last.offset + PAGE && wholePages;
+    if (rewritesLast) {
+      int d =
+          Arrays.mismatch(
+              clear,
+              (int) (last.offset - offset),
+              (int) (last.offset - offset) + last.recordEnd,
+              last.clear,
+              0,
+              last.recordEnd);
+      if (d >= 0) {
+        log.warn("{}: complete WAL records are rewritten at {}", c.name(), last.offset + d);
+        runIsNew = true;
+        runReason = "rewritten records";
+      }
+    }
+    if (runIsNew) {
+      long differs = firstDifference(c, tli, segno, offset, count);
+      if (differs < 0) {
+        return extendWithZeros(c, offset, end);
+      }
+      from = placeRange(tli, base, differs) ? differs - differs % WORD : offset;
+    }
+    from = Math.max(from, offset);
+
+    // whole words only: a word of which this write holds a part is read, changed, written whole
+    int lead = (int) (from % WORD);
+    int skip = (int) (from - offset);
+    long start = from - lead;
+    long stop = end + (WORD - end % WORD) % WORD;
+    int n = (int) (stop - start);
+    if (lead != 0 || stop != end) {
+      System.arraycopy(clear, skip, clear, lead, (int) (end - from));
+      if (lead != 0) {
+        r = loadWord(c, tli, segno, start, clear, 0, lead, true);
+      }
+      if (r >= 0 && stop != end) {
+        int tail = (int) (end % WORD);
+        r = loadWord(c, tli, segno, stop - WORD, clear, n - WORD, tail, false);
+      }
+      if (r < 0) {
+        return r;
+      }
+      if (stop > end && stop > c.size) {
+        n -= (int) (stop - Math.max(end, c.size));
+      }
+    } else if (skip != 0) {
+      System.arraycopy(clear, skip, clear, 0, n);
+    }
+
+    // of a write of whole pages all but the last are complete; any other write is all exact
+    boolean lastPageOpen = isLast && wholePages;
+    long lastPageStart = end - PAGE;
+    int recordEnd = PAGE;
+    if (lastPageOpen) {
+      Memory.copyOut(address + (lastPageStart - offset), last.clear, 0, PAGE);
+      recordEnd = WalPage.recordEnd(last.clear, 0);
+    }
+    r = store(c, tli, segno, start, n, lastPageOpen ? lastPageStart + recordEnd : end);
+    if (r < 0) {
+      last.content = null;
+      return r;
+    }
+    if (lastPageOpen) {
+      last.content = c;
+      last.offset = lastPageStart;
+      last.recordEnd = recordEnd;
+      last.holdsRawWords = r > 0;
+    } else if (last.content == c && end > last.offset) {
+      last.content = null;
+    }
+    return count;
+  }
+
+  /**
+   * Encodes the first {@code n} bytes of {@link #clear}, which belong at {@code start}, and writes
+   * them. Zero words at or behind {@code rawFrom} and all-zero pages stay raw zeros.
+   *
+   * @return how many words stayed raw outside all-zero pages, or -errno
+   */
+  private int store(WalContent c, int tli, long segno, long start, int n, long rawFrom) {
+    Governed[] all = ranges;
+    long base = segno * segmentSize;
+    Scratch s = Scratch.get();
+    System.arraycopy(clear, 0, s.bytes, 0, n);
+    int rawWords = 0;
+    long from = start;
+    long end = start + n;
+    while (from < end) {
+      long stop = stretchEnd(all, tli, base + from, base + end) - base;
+      int at = (int) (from - start);
+      int size = (int) (stop - from);
+      int g = governing(all, tli, base + from);
+      CipherPool<RangeCipher> pool = g < 0 ? null : all[g].ciphers();
+      if (pool != null) {
+        int exact = (int) Math.max(0, Math.min(size, rawFrom - from));
+        RangeCipher cipher = pool.take();
+        int raw = cipher.codec().encode(tli, segno, from, s.bytes, at, size, exact, s.bytes, at);
+        pool.giveBack(cipher);
+        if (raw == WalCodec.AMBIGUOUS) {
+          log.error("{}: a WAL word at {} equals its keystream", c.name(), from);
+          return -Errno.EIO;
+        }
+        rawWords += raw;
+      }
+      from = stop;
+    }
+    Memory.copyIn(s.bytes, 0, s.io, n);
+    long w = c.backing.pwrite(c.fd, s.io, n, start);
+    if (w < 0) {
+      c.refreshSize(s);
+      return (int) w;
+    }
+    c.size = Math.max(c.size, end);
+    return rawWords;
+  }
+
+  /** Before a write behind the page written last: no raw words may stay in that page. */
+  private int finishLastPage(WalContent next, long offset) {
+    WalContent c = last.content;
+    if (c == null || !last.holdsRawWords) {
+      return 0;
+    }
+    boolean behind = c != next || offset >= last.offset + PAGE;
+    if (!behind) {
+      return 0;
+    }
+    last.content = null;
+    if (c.isClosed()) {
+      return 0;
+    }
+    System.arraycopy(last.clear, 0, clear, 0, PAGE);
+    int tli = c.timeline();
+    long segno = c.segmentNumber(segmentSize);
+    return Math.min(0, store(c, tli, segno, last.offset, PAGE, last.offset + PAGE));
+  }
+
+  /** Segment offset of the first byte that differs from what is there, -1 if none does. */
+  private long firstDifference(WalContent c, int tli, long segno, long offset, int count) {
+    Scratch s = Scratch.get();
+    long first = offset - offset % WORD;
+    long wanted = offset + count + (WORD - (offset + count) % WORD) % WORD - first;
+    Arrays.fill(onDisk, 0, (int) wanted, (byte) 0);
+    int have = (int) Math.max(0, Math.min(wanted, c.size - first));
+    if (have > 0) {
+      long got = c.backing.pread(c.fd, s.io, have, first);
+      if (got > 0) {
+        Memory.copyOut(s.io, onDisk, 0, (int) got);
+        decode(tli, segno, first, onDisk, 0, (int) got);
+      }
+    }
+    int lead = (int) (offset - first);
+    int d = Arrays.mismatch(clear, 0, count, onDisk, lead, lead + count);
+    return d < 0 ? -1 : offset + d;
+  }
+
+  /** Nothing in this write differs from what is there; the file may have to become longer. */
+  private int extendWithZeros(WalContent c, long offset, long end) {
+    if (end > c.size) {
+      Scratch s = Scratch.get();
+      int r = c.fillTail(end);
+      if (r < 0) {
+        return r;
+      }
+      long from = Math.max(offset, c.size);
+      Memory.fill(s.io, end - from, 0);
+      long w = c.backing.pwrite(c.fd, s.io, end - from, from);
+      if (w < 0) {
+        c.refreshSize(s);
+        return (int) w;
+      }
+      c.size = end;
+    }
+    return (int) (end - offset);
+  }
+
+  /**
+   * Gives the new run its range, from the byte at segment offset {@code differs} on. Returns
+   * whether that byte is now governed by it; false: the write lies before the newest range, it is
+   * an old stretch that some tool writes again, and goes on under the range that governs it.
+   */
+  private boolean placeRange(int tli, long base, long differs) throws KeyException {
+    Governed[] all = ranges;
+    boolean encrypt = encryptionWanted.getAsBoolean();
+    WalRange newest = all.length == 0 ? null : all[all.length - 1].range;
+    long lsn = base + differs - differs % WORD;
+    if (newest == null) {
+      if (!encrypt) {
+        warnUnencrypted();
+        runIsNew = false;
+        return true;
+      }
+      // files may arrive in any order (a base backup): the first range begins before all of them
+      append(WalRange.Type.ENCRYPTED, 1, FIRST_LSN);
+      return true;
+    }
+    if (compare(tli, lsn, newest.tli(), newest.startLsn()) < 0) {
+      return false;
+    }
+    if (encrypt) {
+      append(WalRange.Type.ENCRYPTED, tli, lsn);
+    } else {
+      warnUnencrypted();
+      if (newest.type() == WalRange.Type.ENCRYPTED) {
+        append(WalRange.Type.UNENCRYPTED, tli, lsn);
+      } else {
+        runIsNew = false;
+      }
+    }
+    return true;
+  }
+
+  private void warnUnencrypted() {
+    log.warn("pg_tde.wal_encrypt is off: WAL is written in the clear from now on ({})", runReason);
+  }
+
+  private void append(WalRange.Type type, int tli, long lsn) throws KeyException {
+    beforeRange.run();
+    WalRange r = keys.append(type, cipherType, tli, lsn);
+    reload();
+    runIsNew = false;
+    log.info(
+        "WAL range {} {} begins at timeline {} LSN {}/{} ({})",
+        r.index(),
+        type,
+        tli,
+        Long.toHexString(lsn >>> 32).toUpperCase(java.util.Locale.ROOT),
+        Long.toHexString(lsn & 0xffffffffL).toUpperCase(java.util.Locale.ROOT),
+        runReason);
+  }
+
+  /**
+   * Completes a word of which the write holds a part: reads the word at {@code wordStart}, decodes
+   * it and fills the bytes that the write does not bring.
+   *
+   * @param part bytes before the write's first one ({@code leading}) or up to its last one
+   */
+  private int loadWord(
+      WalContent c,
+      int tli,
+      long segno,
+      long wordStart,
+      byte[] b,
+      int at,
+      int part,
+      boolean leading) {
+    byte[] word = new byte[WORD];
+    int have = (int) Math.max(0, Math.min(WORD, c.size - wordStart));
+    if (have > 0) {
+      Scratch s = Scratch.get();
+      long got = c.backing.pread(c.fd, s.io, have, wordStart);
+      if (got < 0) {
+        return (int) got;
+      }
+      Memory.copyOut(s.io, word, 0, (int) got);
+      decode(tli, segno, wordStart, word, 0, (int) got);
+    }
+    if (leading) {
+      System.arraycopy(word, 0, b, at, part);
+    } else {
+      System.arraycopy(word, part, b, at + part, WORD - part);
+    }
+    return 0;
+  }
+
+  /** The file is closed, cut or renamed: its last page is nothing to come back to. */
+  synchronized void forget(WalContent c) {
+    if (last.content == c) {
+      last.content = null;
+    }
+  }
+
+  synchronized void close() {
+    for (Governed g : ranges) {
+      if (g.ciphers() != null) {
+        g.ciphers().close();
+      }
+    }
+    Arrays.fill(clear, (byte) 0);
+    Arrays.fill(onDisk, (byte) 0);
+    Arrays.fill(last.clear, (byte) 0);
+  }
+}
