@@ -23,7 +23,8 @@ import org.jspecify.annotations.Nullable;
  *                    64 32  wrapped key (16 or 32)     80 16  tag of the wrapping
  * </pre>
  *
- * A key is wrapped by AES-GCM under the principal key, AAD = bytes 0..15 of the entry.
+ * The default key's file, {@code 1663_keys}, is a header only. A key is wrapped by AES-GCM under
+ * the principal key, AAD = bytes 0..15 of the entry.
  *
  * @param version 4 or 3; 0 for an empty file, which means no principal key and no entries
  * @param padding undefined bytes of the header; empty in an empty file
@@ -40,6 +41,7 @@ public record RelationKeyFile(
     int trailing) {
   private static final int HEADER = 320;
   private static final int ENTRY = 96;
+  private static final long DEFAULT_KEY = 1663;
 
   /**
    * One entry.
@@ -119,6 +121,11 @@ public record RelationKeyFile(
       int index = entries.size();
       entries.add(version == 4 ? version4(in, at, index) : version3(in, at, index));
     }
+    in.require(
+        databaseId != DEFAULT_KEY || entries.isEmpty(),
+        HEADER,
+        "no entries under the default key",
+        entries.size());
     return new RelationKeyFile(
         in.file(),
         version,
