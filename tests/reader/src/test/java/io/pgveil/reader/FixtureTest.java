@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.io.TempDir;
@@ -20,16 +21,23 @@ import org.junit.jupiter.api.io.TempDir;
 /** A whole cluster of a real pg_tde server, decrypted and compared with what the server said. */
 @TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class FixtureTest {
+  private final Optional<Path> archives = FixtureTruth.find();
   private FixtureTruth fixture;
 
   @BeforeAll
   void unpack(@TempDir Path directory) throws IOException {
-    Optional<Path> fixtures = FixtureTruth.find();
+    if (archives.isPresent() && hasZstd()) {
+      fixture = FixtureTruth.unpack(archives.get(), directory);
+    }
+  }
+
+  /** Before each test, so that each is reported as skipped. */
+  @BeforeEach
+  void skipWithoutFixture() {
     assumeTrue(
-        fixtures.isPresent(),
+        archives.isPresent(),
         "no fixture fx-aes128: neither system property pgveil.fixtures nor shared/fixtures above");
     assumeTrue(hasZstd(), "no program zstd to unpack the fixture");
-    fixture = FixtureTruth.unpack(fixtures.get(), directory);
   }
 
   private static boolean hasZstd() {
