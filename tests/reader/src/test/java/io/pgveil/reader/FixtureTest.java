@@ -102,7 +102,7 @@ class FixtureTest {
     KeysVersion.read(fixture.keyDirectory().resolve("keys_version"));
   }
 
-  /** Every file of every relation that has a key, found by the key files and not by the truth. */
+  /** Every file of every relation that has a key; that no key is left over is tested below. */
   @Test
   void everyPage() throws IOException {
     int files = 0;
@@ -161,7 +161,7 @@ class FixtureTest {
     }
   }
 
-  /** Every relation file without a key is clear, and every key belongs to a relation. */
+  /** Every relation file without a key is clear; no key is without a relation of the truth. */
   @Test
   void everyOtherRelationIsClear() throws IOException {
     List<RelationKeyFile> keyFiles = relationKeyFiles();
