@@ -112,28 +112,32 @@ public final class SealedCipher implements AutoCloseable {
   /** C = AES(P XOR T) XOR T over at most {@link #RUN} units. */
   private void xts(Aes aes, long firstUnit, byte[] in, int off, int units, byte[] out, int outOff) {
     int size = units * UNIT;
-    makeTweaks(firstUnit, units);
-    Bytes.xor(in, off, tweaks, 0, scratch, 0, size);
-    aes.run(scratch, 0, size, out, outOff);
-    Bytes.xor(out, outOff, tweaks, 0, out, outOff, size);
-  }
-
-  /** The tweak of a unit's block j is AES(tweak key, unit number) times x^j in GF(2^128). */
-  private void makeTweaks(long firstUnit, int units) {
     for (int i = 0; i < units; i++) {
       Bytes.putLong(numbers, i * Aes.BLOCK, firstUnit + i);
     }
     tweak.run(numbers, 0, units * Aes.BLOCK, seeds, 0);
     for (int i = 0; i < units; i++) {
-      long low = Bytes.getLong(seeds, i * Aes.BLOCK);
-      long high = Bytes.getLong(seeds, i * Aes.BLOCK + 8);
-      for (int p = i * UNIT; p < (i + 1) * UNIT; p += Aes.BLOCK) {
-        Bytes.putLong(tweaks, p, low);
-        Bytes.putLong(tweaks, p + 8, high);
-        long reduction = high >> 63 & 0x87;
-        high = high << 1 | low >>> 63;
-        low = low << 1 ^ reduction;
-      }
+      xorTweaks(i, in, off);
+    }
+    aes.run(scratch, 0, size, out, outOff);
+    Bytes.xor(out, outOff, tweaks, 0, out, outOff, size);
+  }
+
+  /**
+   * Makes the tweaks of unit {@code i} of a run and XORs them into its bytes, from {@code in} to
+   * scratch. The tweak of block j is AES(tweak key, unit number) times x^j in GF(2^128).
+   */
+  private void xorTweaks(int i, byte[] in, int off) {
+    long low = Bytes.getLong(seeds, i * Aes.BLOCK);
+    long high = Bytes.getLong(seeds, i * Aes.BLOCK + 8);
+    for (int p = i * UNIT; p < (i + 1) * UNIT; p += Aes.BLOCK) {
+      Bytes.putLong(tweaks, p, low);
+      Bytes.putLong(tweaks, p + 8, high);
+      Bytes.putLong(scratch, p, Bytes.getLong(in, off + p) ^ low);
+      Bytes.putLong(scratch, p + 8, Bytes.getLong(in, off + p + 8) ^ high);
+      long reduction = high >> 63 & 0x87;
+      high = high << 1 | low >>> 63;
+      low = low << 1 ^ reduction;
     }
   }
 

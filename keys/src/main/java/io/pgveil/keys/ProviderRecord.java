@@ -1,0 +1,43 @@
+package io.pgveil.keys;
+
+import java.nio.charset.StandardCharsets;
+
+/**
+ * One record of {@code <oid>_providers} (pg_tde format 5), {@value #SIZE} bytes: id (4, signed;
+ * negative in the global file), name (128, NUL-terminated), options (1024, JSON text,
+ * NUL-terminated), type (4; 0 for a deleted record, which keeps its id).
+ *
+ * @param owner OID of the database, or 1664 for a global provider
+ */
+record ProviderRecord(int owner, int id, String name, String options, int type) {
+  static final int SIZE = 1160;
+  static final int NAME_SIZE = 128;
+  static final int OPTIONS_SIZE = 1024;
+  private static final int NAME_AT = 4;
+  private static final int OPTIONS_AT = 132;
+  private static final int TYPE_AT = 1156;
+
+  static ProviderRecord read(int owner, byte[] file, int at) {
+    return new ProviderRecord(
+        owner,
+        Bytes.getInt(file, at),
+        Bytes.getText(file, at + NAME_AT, NAME_SIZE),
+        Bytes.getText(file, at + OPTIONS_AT, OPTIONS_SIZE),
+        Bytes.getInt(file, at + TYPE_AT));
+  }
+
+  void write(byte[] file, int at) {
+    Bytes.putInt(file, at, id);
+    Bytes.putText(file, at + NAME_AT, NAME_SIZE, name);
+    Bytes.putText(file, at + OPTIONS_AT, OPTIONS_SIZE, options);
+    Bytes.putInt(file, at + TYPE_AT, type);
+  }
+
+  boolean isDeleted() {
+    return type == 0;
+  }
+
+  static int lengthInBytes(String text) {
+    return text.getBytes(StandardCharsets.UTF_8).length;
+  }
+}
