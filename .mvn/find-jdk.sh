@@ -20,7 +20,7 @@ jdk_read_version() {
 # first of equals: the build has been tried with MIN, not with whatever is newest. Fails if there is
 # none.
 jdk_lowest() {
-  jdk_home= jdk_best= jdk_min=$1
+  jdk_home="" jdk_best="" jdk_min=$1
   shift
   for jdk_dir; do
     jdk_read_version "$jdk_dir"
