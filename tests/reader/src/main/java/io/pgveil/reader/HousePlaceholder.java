@@ -1,0 +1,6 @@
+package io.pgveil.reader;
+
+/** Stand-in. */
+public final class HousePlaceholder {
+  private HousePlaceholder() {}
+}
