@@ -9,4 +9,7 @@ module io.pgveil.app {
   requires info.picocli;
   requires com.fasterxml.jackson.databind;
   requires org.slf4j;
+
+  opens io.pgveil.app to
+      info.picocli;
 }
