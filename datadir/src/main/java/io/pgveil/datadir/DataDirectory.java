@@ -587,20 +587,22 @@ public final class DataDirectory implements AutoCloseable {
   static byte[] fileKey(
       byte[] header, Function<byte[], byte @Nullable []> keyOf, String whatIsMissing)
       throws DataDirectoryException {
-    byte[][] used = {null};
+    // the header's two copies may name two keys: both are cleared
+    List<byte[]> asked = new ArrayList<>();
     try {
       SealedHeader.Result result =
           SealedHeader.parse(
               header,
               id -> {
-                clear(used[0]);
-                used[0] = keyOf.apply(id);
-                return used[0];
+                byte[] key = keyOf.apply(id);
+                if (key != null) {
+                  asked.add(key);
+                }
+                return key;
               });
       return switch (result) {
-        case SealedHeader.Valid v when used[0] != null ->
-            SealedKeys.fileKey(used[0], v.header().cipher(), v.header().fileId());
-        case SealedHeader.Valid v -> throw new IllegalStateException("a valid header has a key");
+        case SealedHeader.Valid v ->
+            SealedKeys.fileKey(asked.getLast(), v.header().cipher(), v.header().fileId());
         case SealedHeader.Invalid i ->
             throw new DataDirectoryException(
                 DataDirectoryException.Problem.IO,
@@ -609,13 +611,7 @@ public final class DataDirectory implements AutoCloseable {
                     : i.message());
       };
     } finally {
-      clear(used[0]);
-    }
-  }
-
-  private static void clear(byte @Nullable [] secret) {
-    if (secret != null) {
-      Arrays.fill(secret, (byte) 0);
+      asked.forEach(key -> Arrays.fill(key, (byte) 0));
     }
   }
 

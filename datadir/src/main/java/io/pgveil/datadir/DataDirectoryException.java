@@ -1,6 +1,7 @@
 package io.pgveil.datadir;
 
 import io.pgveil.linux.Errno;
+import org.jspecify.annotations.Nullable;
 
 /** A request or a start that cannot be served: object, reason and, where there is one, remedy. */
 public final class DataDirectoryException extends Exception {
@@ -31,10 +32,7 @@ public final class DataDirectoryException extends Exception {
   }
 
   DataDirectoryException(
-      Problem problem,
-      int errno,
-      String message,
-      @org.jspecify.annotations.Nullable Throwable cause) {
+      Problem problem, int errno, @Nullable String message, @Nullable Throwable cause) {
     super(message, cause);
     this.errno = Math.abs(errno);
     this.problem = problem;

@@ -27,6 +27,11 @@ public final class InternalKey {
     this.baseIv = baseIv;
   }
 
+  /** A new random key that is kept in memory alone. */
+  public static InternalKey generate(CipherType cipher) {
+    return random(cipher, new SecureRandom());
+  }
+
   static InternalKey random(CipherType cipher, SecureRandom random) {
     byte[] key = new byte[cipher.keySize()];
     byte[] baseIv = new byte[BASE_IV_SIZE];
