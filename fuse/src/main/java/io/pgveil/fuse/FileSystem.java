@@ -1,5 +1,7 @@
 package io.pgveil.fuse;
 
+import io.pgveil.linux.Errno;
+
 /**
  * A file system as the kernel sees it: nodes by number, the root being {@link #ROOT}.
  *
@@ -41,12 +43,17 @@ public interface FileSystem {
 
   int setattr(long node, long handle, SetAttributes in, Attributes out);
 
-  /** Writes the target (no NUL) to {@code address}, at most {@code size} bytes; returns its length. */
+  /**
+   * Writes the target (no NUL) to {@code address}, at most {@code size} bytes; returns its length.
+   */
   int readlink(long node, long address, int size);
 
   int symlink(Caller caller, long parent, String name, String target, Entry out);
 
-  /** {@code mode} holds type and permission bits, umask applied; {@code rdev} as the kernel packs it. */
+  /**
+   * {@code mode} holds type and permission bits, umask applied; {@code rdev} as the kernel packs
+   * it.
+   */
   int mknod(Caller caller, long parent, String name, int mode, int rdev, Entry out);
 
   int mkdir(Caller caller, long parent, String name, int mode, Entry out);
@@ -65,15 +72,11 @@ public interface FileSystem {
 
   /** Creates and opens a regular file; {@code flags} may hold O_EXCL and O_TRUNC. */
   int create(
-      Caller caller,
-      long parent,
-      String name,
-      int mode,
-      int flags,
-      Entry entry,
-      OpenResult opened);
+      Caller caller, long parent, String name, int mode, int flags, Entry entry, OpenResult opened);
 
-  /** Reads into {@code address}; returns the bytes read, fewer than {@code size} only at the end. */
+  /**
+   * Reads into {@code address}; returns the bytes read, fewer than {@code size} only at the end.
+   */
   int read(long node, long handle, long offset, int size, int openFlags, long address);
 
   /**
@@ -107,13 +110,7 @@ public interface FileSystem {
 
   /** Returns the bytes copied or -errno; EOPNOTSUPP makes the kernel copy by reads and writes. */
   long copyFileRange(
-      long node,
-      long handle,
-      long offset,
-      long toNode,
-      long toHandle,
-      long toOffset,
-      long size);
+      long node, long handle, long offset, long toNode, long toHandle, long toOffset, long size);
 
   int opendir(long node, OpenResult out);
 
@@ -124,7 +121,9 @@ public interface FileSystem {
    */
   int readdir(long node, long handle, long cookie, DirectoryOutput out);
 
-  /** As {@link #readdir}; each entry given with {@link DirectoryOutput#addPlus} counts as lookup. */
+  /**
+   * As {@link #readdir}; each entry given with {@link DirectoryOutput#addPlus} counts as lookup.
+   */
   int readdirplus(long node, long handle, long cookie, DirectoryOutput out);
 
   void releasedir(long node, long handle);
@@ -132,6 +131,14 @@ public interface FileSystem {
   int fsyncdir(long node, long handle, boolean dataOnly);
 
   int statfs(long node, Statfs out);
+
+  /**
+   * {@code syncfs(2)} on the mount. Kernels do not ask an ordinary FUSE mount for it (virtiofs and,
+   * in newer ones, block-device mounts only): they answer success by themselves.
+   */
+  default int syncfs(long node) {
+    return -Errno.ENOSYS;
+  }
 
   /** Receives directory entries; a return of false means: full, the entry was not taken. */
   interface DirectoryOutput {
