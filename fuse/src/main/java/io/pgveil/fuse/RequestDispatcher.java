@@ -388,7 +388,7 @@ final class RequestDispatcher {
   private int read() {
     long offset = Memory.getLong(args + 8);
     int size = Memory.getInt(args + 16);
-    if (offset < 0 || size < 0 || size > capacity) {
+    if (offset < 0 || size < 0 || offset + size < 0 || size > capacity) {
       // A short answer would mean end of file to the kernel.
       return -EINVAL;
     }
@@ -402,6 +402,9 @@ final class RequestDispatcher {
     long data = args + Protocol.WRITE_IN_SIZE;
     if (offset < 0 || size < 0 || size > end - data) {
       return -EINVAL;
+    }
+    if (offset + size < 0) {
+      return -EFBIG;
     }
     boolean fromCache = (Memory.getInt(args + 20) & Protocol.WRITE_FROM_CACHE) != 0;
     int flags = Memory.getInt(args + 32);

@@ -1,6 +1,7 @@
 package io.pgveil.fuse;
 
 import static io.pgveil.linux.Errno.EEXIST;
+import static io.pgveil.linux.Errno.EFBIG;
 import static io.pgveil.linux.Errno.EINVAL;
 import static io.pgveil.linux.Errno.EISDIR;
 import static io.pgveil.linux.Errno.ENOENT;
@@ -333,6 +334,9 @@ class MemoryFileSystem implements FileSystem {
       attach(to, newName, source.node);
       return 0;
     }
+    if ((flags & ~Posix.RENAME_NOREPLACE) != 0) {
+      return -EINVAL;
+    }
     if (target != null) {
       if ((flags & Posix.RENAME_NOREPLACE) != 0) {
         return -EEXIST;
@@ -580,6 +584,9 @@ class MemoryFileSystem implements FileSystem {
       return -EOPNOTSUPP;
     }
     long end = offset + size;
+    if (size > 1 << 30) {
+      return -EFBIG;
+    }
     for (long at = offset; at < end; ) {
       long page = at / PAGE;
       int in = (int) (at % PAGE);
