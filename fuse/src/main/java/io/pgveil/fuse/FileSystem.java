@@ -1,5 +1,7 @@
 package io.pgveil.fuse;
 
+import io.pgveil.linux.Errno;
+
 /**
  * A file system as the kernel sees it: nodes by number, the root being {@link #ROOT}.
  *
@@ -129,6 +131,14 @@ public interface FileSystem {
   int fsyncdir(long node, long handle, boolean dataOnly);
 
   int statfs(long node, Statfs out);
+
+  /**
+   * {@code syncfs(2)} on the mount. Kernels do not ask an ordinary FUSE mount for it (virtiofs and,
+   * in newer ones, block-device mounts only): they answer success by themselves.
+   */
+  default int syncfs(long node) {
+    return -Errno.ENOSYS;
+  }
 
   /** Receives directory entries; a return of false means: full, the entry was not taken. */
   interface DirectoryOutput {
