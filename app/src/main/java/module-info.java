@@ -12,4 +12,17 @@ module io.pgveil.app {
   requires java.sql;
   requires org.postgresql.jdbc;
   requires jdk.net;
+
+  opens io.pgveil.app to
+      info.picocli,
+      com.fasterxml.jackson.databind;
+  opens io.pgveil.app.cluster to
+      com.fasterxml.jackson.databind;
+  opens io.pgveil.app.control to
+      com.fasterxml.jackson.databind;
+  opens io.pgveil.app.error to
+      com.fasterxml.jackson.databind;
+
+  provides ch.qos.logback.classic.spi.Configurator with
+      io.pgveil.app.daemon.DaemonLog;
 }

@@ -1,7 +1,4 @@
-/**
- * What makes a process a good daemon: hardening, log, notification, and the lock on its cipher
- * directory.
- */
+/** What makes a process a good daemon: hardening, log, notification, end. */
 @NullMarked
 package io.pgveil.app.daemon;
 

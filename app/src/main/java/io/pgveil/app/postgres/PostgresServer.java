@@ -320,6 +320,19 @@ public final class PostgresServer implements AutoCloseable {
     }
   }
 
+  /** Makes the kernel write what it still has of the file system that holds the data directory. */
+  public void sync() throws CommandException {
+    Child.Result result =
+        runAsUser(List.of("sync", "--file-system", config.dataDirectory.toString()));
+    if (result.exitCode() != 0) {
+      throw new CommandException(
+          ExitCode.IO_ERROR,
+          "cannot synchronize the file system",
+          config.dataDirectory,
+          result.output().strip());
+    }
+  }
+
   /** Completes with the postmaster's exit code when it ends, whoever ended it. */
   public CompletableFuture<Integer> exit() {
     Postmaster p = postmaster;
