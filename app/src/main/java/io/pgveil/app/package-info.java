@@ -1,3 +1,4 @@
+/** The commands of pgveil. */
 @NullMarked
 package io.pgveil.app;
 

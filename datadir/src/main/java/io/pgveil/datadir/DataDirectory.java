@@ -42,7 +42,6 @@ public final class DataDirectory implements AutoCloseable {
   /** Name of the key directory below the cipher directory. */
   public static final String KEY_DIRECTORY = "pg_tde";
 
-  private static final String LOCK_FILE = KEY_DIRECTORY + "/pgveil.lock";
   private static final String STAGED = "pgveil.staged.";
 
   /** Offset of the cluster state in pg_control (ControlFileData.state), a u32. */
@@ -92,7 +91,6 @@ public final class DataDirectory implements AutoCloseable {
   private final KeyDirectory keys;
   private final Backing backing;
   private final int rootFd;
-  private final int lockFd;
   private final RelationFiles relations;
   private final WalStream wal;
   private final View mainView;
@@ -109,15 +107,13 @@ public final class DataDirectory implements AutoCloseable {
   private volatile boolean postmasterPid;
   private volatile boolean syncedForThisPid;
 
-  private DataDirectory(
-      Path cipherDirectory, Options options, KeyDirectory keys, int rootFd, int lockFd)
+  private DataDirectory(Path cipherDirectory, Options options, KeyDirectory keys, int rootFd)
       throws DataDirectoryException {
     this.cipherDirectory = cipherDirectory;
     this.options = options;
     this.keys = keys;
     this.backing = options.backing();
     this.rootFd = rootFd;
-    this.lockFd = lockFd;
     random.nextBytes(spillKeyId);
     random.nextBytes(spillKey);
     relations = new RelationFiles(keys, options.cipher(), backing);
@@ -149,44 +145,26 @@ public final class DataDirectory implements AutoCloseable {
   }
 
   /**
-   * Opens a cipher directory for serving and locks it.
+   * Opens a cipher directory for serving.
    *
-   * @throws DataDirectoryException it is missing, none of ours, or served by another process
+   * @throws DataDirectoryException it is missing, or a cluster that cannot be served safely
    */
   public static DataDirectory open(Path cipherDirectory, KeyDirectory keys, Options options)
       throws DataDirectoryException {
     int rootFd = openDirectory(cipherDirectory);
-    int lockFd = -1;
+    DataDirectory d;
     try {
-      lockFd = Posix.openat(rootFd, LOCK_FILE, Posix.O_CREAT | Posix.O_RDWR, 0600);
-      if (lockFd < 0) {
-        throw new DataDirectoryException(
-            -lockFd, cipherDirectory.resolve(LOCK_FILE) + ": " + Errno.describe(lockFd));
-      }
-      if (Posix.flock(lockFd, Posix.LOCK_EX | Posix.LOCK_NB) < 0) {
-        throw new DataDirectoryException(
-            DataDirectoryException.Problem.ALREADY_SERVED,
-            "cipher directory "
-                + cipherDirectory
-                + " is already served by another pgveil process; unmount it there first");
-      }
-      DataDirectory d = new DataDirectory(cipherDirectory, options, keys, rootFd, lockFd);
-      lockFd = -1;
-      rootFd = -1;
-      try {
-        d.refuseUnsafeCluster();
-      } catch (DataDirectoryException e) {
-        d.close();
-        throw e;
-      }
+      d = new DataDirectory(cipherDirectory, options, keys, rootFd);
+    } catch (DataDirectoryException | RuntimeException e) {
+      Posix.close(rootFd);
+      throw e;
+    }
+    try {
+      d.refuseUnsafeCluster();
       return d;
-    } finally {
-      if (lockFd >= 0) {
-        Posix.close(lockFd);
-      }
-      if (rootFd >= 0) {
-        Posix.close(rootFd);
-      }
+    } catch (DataDirectoryException e) {
+      d.close();
+      throw e;
     }
   }
 
@@ -286,7 +264,6 @@ public final class DataDirectory implements AutoCloseable {
     }
     wal.close();
     Arrays.fill(spillKey, (byte) 0);
-    Posix.close(lockFd);
     views.keySet().forEach(v -> Posix.close(v.rootFd()));
   }
 

@@ -17,7 +17,8 @@ public final class DataDirectoryException extends Exception {
     ALREADY_SERVED,
     UNSAFE_SETTINGS,
     UNKNOWN_VERSION,
-    KEYS
+    KEYS,
+    SEALED_FILE
   }
 
   private final int errno;

@@ -61,6 +61,18 @@ public final class PrincipalKeys {
     directory.keyFile(scope).principal();
   }
 
+  /**
+   * The cipher whose keys are as long as the scope's principal key, for keys that it will wrap;
+   * null if none is set.
+   */
+  public @Nullable CipherType cipher(Scope scope) throws KeyException {
+    PrincipalKey key = directory.keyFile(scope).principal();
+    if (key == null) {
+      return null;
+    }
+    return key.size() == CipherType.AES_256.keySize() ? CipherType.AES_256 : CipherType.AES_128;
+  }
+
   /** How often a provider was asked for a key. */
   public long fetches() {
     return fetches.get();

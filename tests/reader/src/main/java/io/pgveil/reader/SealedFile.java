@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -78,7 +79,7 @@ public record SealedFile(
     Header header = header(in, sealKeys);
     byte[] fileKey =
         Aes.hkdfExpand(
-            sealKeys.get(header.sealKeyId),
+            Objects.requireNonNull(sealKeys.get(header.sealKeyId)),
             concat(
                 Aes.ascii("pgveil/sealed/1/xts"),
                 new byte[] {0, (byte) header.cipher},

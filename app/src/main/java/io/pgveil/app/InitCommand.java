@@ -1,0 +1,77 @@
+package io.pgveil.app;
+
+import io.pgveil.app.error.CommandException;
+import io.pgveil.app.error.ExitCode;
+import io.pgveil.app.postgres.Modes;
+import io.pgveil.app.postgres.RunAs;
+import io.pgveil.app.storage.Storage;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** A new cipher directory. */
+@Command(
+    name = "init",
+    description = {
+      "Make a cipher directory: key directory, key provider, principal key for everything.",
+      "Then mount it, and run initdb --data-checksums on the mount or restore a backup into it."
+    })
+final class InitCommand extends PgveilCommand {
+  @Parameters(paramLabel = "CIPHERDIR", description = "An empty or new directory.")
+  Path cipherDirectory;
+
+  @Option(
+      names = "--keyring",
+      required = true,
+      paramLabel = "FILE",
+      description =
+          "Keyring of the file key provider, outside the cipher directory; made if it is missing."
+              + " Who has it can read the data; without it nobody can.")
+  Path keyring;
+
+  @Option(
+      names = "--key",
+      defaultValue = "principal-key-1",
+      paramLabel = "NAME",
+      description = "Name of the first principal key. Default: ${DEFAULT-VALUE}.")
+  String keyName;
+
+  @Mixin CipherOption cipher = new CipherOption();
+
+  @Option(
+      names = "--owner",
+      paramLabel = "USER",
+      description = "User of PostgreSQL, who gets the directory. Default for root: postgres.")
+  @Nullable String owner;
+
+  @Override
+  ExitCode run() throws CommandException {
+    RunAs user = RunAs.resolve(owner);
+    try {
+      if (!Files.isDirectory(cipherDirectory)) {
+        Files.createDirectories(cipherDirectory, Modes.with(0700));
+        user.own(cipherDirectory);
+      }
+    } catch (IOException e) {
+      throw new CommandException(
+              ExitCode.NO_PERMISSION,
+              "cannot make the cipher directory",
+              cipherDirectory,
+              e.toString())
+          .causedBy(e);
+    }
+    NewClusters.create(
+        storage(), new Storage.NewCluster(cipherDirectory, keyring, keyName, cipher.keyBits()));
+    say("made the cipher directory " + cipherDirectory);
+    say(
+        "the principal keys are in "
+            + keyring
+            + ": keep a copy elsewhere, without it the data is lost");
+    return ExitCode.OK;
+  }
+}

@@ -1,0 +1,25 @@
+package io.pgveil.app;
+
+import io.pgveil.app.cluster.CipherDirectory;
+import io.pgveil.app.error.CommandException;
+import io.pgveil.app.error.ExitCode;
+import io.pgveil.app.storage.Storage;
+import java.nio.file.Path;
+
+/** Making a cipher directory, for {@code init} and {@code up}. */
+final class NewClusters {
+  private NewClusters() {}
+
+  static void create(Storage storage, Storage.NewCluster cluster) throws CommandException {
+    Path cipher = cluster.cipherDirectory().toAbsolutePath().normalize();
+    CipherDirectory.requireVacant(cipher);
+    if (cluster.keyring().toAbsolutePath().normalize().startsWith(cipher)) {
+      throw new CommandException(
+          ExitCode.KEYRING_INSIDE,
+          "cannot make a keyring",
+          cluster.keyring(),
+          "it lies inside the cipher directory " + cipher);
+    }
+    storage.create(cluster);
+  }
+}

@@ -1,0 +1,65 @@
+package io.pgveil.app.control;
+
+import com.fasterxml.jackson.annotation.JsonInclude;
+import com.fasterxml.jackson.annotation.JsonSubTypes;
+import com.fasterxml.jackson.annotation.JsonTypeInfo;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a command asks of a cluster: a value that is executed in this process when the cluster is
+ * stopped and sent to the daemon when it is mounted. Holds names and paths, never key material.
+ *
+ * <p>{@code database} is the OID of the database whose own providers are meant, null for the global
+ * ones. {@code scope} is the OID of a database, 1664 for the server key, 1663 for the default key.
+ */
+@JsonTypeInfo(use = JsonTypeInfo.Id.NAME, property = "command")
+@JsonSubTypes({
+  @JsonSubTypes.Type(name = "status", value = Request.Status.class),
+  @JsonSubTypes.Type(name = "key-create", value = Request.CreateKey.class),
+  @JsonSubTypes.Type(name = "key-set", value = Request.SetKey.class),
+  @JsonSubTypes.Type(name = "key-verify", value = Request.VerifyKey.class),
+  @JsonSubTypes.Type(name = "key-delete", value = Request.DeleteKey.class),
+  @JsonSubTypes.Type(name = "key-list", value = Request.ListKeys.class),
+  @JsonSubTypes.Type(name = "provider-add", value = Request.AddProvider.class),
+  @JsonSubTypes.Type(name = "provider-change", value = Request.ChangeProvider.class),
+  @JsonSubTypes.Type(name = "provider-delete", value = Request.DeleteProvider.class),
+  @JsonSubTypes.Type(name = "provider-list", value = Request.ListProviders.class)
+})
+@JsonInclude(JsonInclude.Include.NON_NULL)
+public sealed interface Request {
+  /** Scopes, principal keys, numbers of internal keys and WAL ranges. */
+  record Status() implements Request {}
+
+  /** Makes a new principal key in a provider; nothing uses it yet. */
+  record CreateKey(String key, String provider, @Nullable Long database) implements Request {}
+
+  /** Makes a principal key the one of a scope, rotating to it if the scope has one. */
+  record SetKey(long scope, String key, String provider, @Nullable Long database)
+      implements Request {}
+
+  /** Fetches the principal key of a scope anew and compares it with the one in use. */
+  record VerifyKey(long scope) implements Request {}
+
+  /** Takes the principal key off a scope; it stays in its provider. */
+  record DeleteKey(long scope) implements Request {}
+
+  /** The principal key of every scope. */
+  record ListKeys() implements Request {}
+
+  /** Registers a key provider. */
+  record AddProvider(
+      String provider, String type, Map<String, String> options, @Nullable Long database)
+      implements Request {}
+
+  /** Gives a key provider other options, after proving that they lead to the keys in use. */
+  record ChangeProvider(
+      String provider, String type, Map<String, String> options, @Nullable Long database)
+      implements Request {}
+
+  /** Removes a key provider that no key in use comes from. */
+  record DeleteProvider(String provider, @Nullable Long database) implements Request {}
+
+  /** The key providers of a database, or the global ones. */
+  record ListProviders(@Nullable Long database) implements Request {}
+}

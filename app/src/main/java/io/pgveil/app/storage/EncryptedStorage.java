@@ -1,0 +1,279 @@
+package io.pgveil.app.storage;
+
+import io.pgveil.app.control.ControlClient;
+import io.pgveil.app.control.Executor;
+import io.pgveil.app.control.Reply;
+import io.pgveil.app.control.Request;
+import io.pgveil.app.error.CommandException;
+import io.pgveil.app.error.ExitCode;
+import io.pgveil.datadir.Backing;
+import io.pgveil.datadir.DataDirectory;
+import io.pgveil.datadir.DataDirectoryException;
+import io.pgveil.fuse.FuseSession;
+import io.pgveil.fuse.MountException;
+import io.pgveil.fuse.MountOptions;
+import io.pgveil.keys.AddProvider;
+import io.pgveil.keys.CipherType;
+import io.pgveil.keys.CreateKey;
+import io.pgveil.keys.KeyDirectory;
+import io.pgveil.keys.KeyException;
+import io.pgveil.keys.Scope;
+import io.pgveil.keys.SetKey;
+import io.pgveil.linux.Posix;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** {@link Storage} over the floors below: keys, data directory, FUSE. */
+public final class EncryptedStorage implements Storage {
+  private static final Logger LOG = LoggerFactory.getLogger(EncryptedStorage.class);
+
+  /** Name of the first key provider. */
+  static final String FIRST_PROVIDER = "keyring";
+
+  private static final Duration RETRY = Duration.ofMillis(500);
+
+  private static Path keyDirectory(Path cipherDirectory) {
+    return cipherDirectory.resolve(DataDirectory.KEY_DIRECTORY);
+  }
+
+  private static CipherType cipher(int bits) {
+    return bits == 256 ? CipherType.AES_256 : CipherType.AES_128;
+  }
+
+  @Override
+  public void create(NewCluster cluster) throws CommandException {
+    Path cipherDirectory = cluster.cipherDirectory();
+    CipherType cipher = cipher(cluster.keyBits());
+    KeyDirectory made = null;
+    try (KeyDirectory keys =
+        KeyDirectory.create(
+            keyDirectory(cipherDirectory),
+            new KeyDirectory.Settings(List.of(cipherDirectory), cipher))) {
+      made = keys;
+      String path = KeyCommands.json(Map.of("path", cluster.keyring().toString()));
+      new AddProvider(Scope.SERVER, "file", FIRST_PROVIDER, path).run(keys);
+      new CreateKey(Scope.SERVER, FIRST_PROVIDER, cluster.keyName(), cipher).run(keys);
+      new SetKey(Scope.DEFAULT, Scope.SERVER, FIRST_PROVIDER, cluster.keyName()).run(keys);
+    } catch (KeyException e) {
+      throw Failures.of("cannot make the keys", e, made, cipherDirectory);
+    }
+  }
+
+  @Override
+  public ControlClient.OpenCluster open(Path cipherDirectory) throws CommandException {
+    KeyDirectory keys = openKeys(cipherDirectory, List.of(cipherDirectory), false);
+    KeyCommands commands = new KeyCommands(cipherDirectory, null, keys, CipherType.AES_128);
+    return new ControlClient.OpenCluster() {
+      @Override
+      public Reply execute(Request request) throws CommandException {
+        return commands.execute(request);
+      }
+
+      @Override
+      public void close() {
+        keys.close();
+      }
+    };
+  }
+
+  private static KeyDirectory openKeys(Path cipherDirectory, List<Path> forbidden, boolean readOnly)
+      throws CommandException {
+    try {
+      return KeyDirectory.open(
+          keyDirectory(cipherDirectory),
+          new KeyDirectory.Settings(forbidden, CipherType.AES_128, readOnly));
+    } catch (KeyException e) {
+      throw Failures.of("cannot open the key directory", e, null, cipherDirectory);
+    }
+  }
+
+  /** New internal keys are as long as the principal key of the server. */
+  private static CipherType cipherOf(KeyDirectory keys, Path cipherDirectory)
+      throws CommandException {
+    try {
+      CipherType cipher = keys.principalKeys().cipher(Scope.SERVER);
+      return cipher == null ? CipherType.AES_128 : cipher;
+    } catch (KeyException e) {
+      throw Failures.of("cannot get the principal key", e, keys, cipherDirectory);
+    }
+  }
+
+  @Override
+  public Mounted mount(MountRequest request) throws CommandException {
+    Path cipherDirectory = request.cipherDirectory();
+    KeyDirectory keys =
+        openKeys(cipherDirectory, List.of(cipherDirectory, request.mountPoint()), false);
+    DataDirectory dataDirectory = null;
+    try {
+      awaitKeys(keys, request);
+      CipherType cipher = cipherOf(keys, cipherDirectory);
+      Posix.umask(0);
+      dataDirectory =
+          DataDirectory.open(
+              cipherDirectory,
+              keys,
+              new DataDirectory.Options(
+                  request.mountPoint(),
+                  cipher,
+                  null,
+                  List.of(),
+                  request.acceptTornPages(),
+                  new Backing()));
+      List<FuseSession> sessions = new ArrayList<>();
+      try {
+        for (DataDirectory.ServedView view : dataDirectory.views()) {
+          FuseSession session =
+              FuseSession.mount(
+                  view.fileSystem(),
+                  MountOptions.at(view.mountPoint())
+                      .fsName(cipherDirectory.toString())
+                      .allowOther(Posix.geteuid() == 0)
+                      .threads(request.workers())
+                      .build());
+          sessions.add(session);
+          session.start();
+        }
+      } catch (MountException e) {
+        for (FuseSession s : sessions) {
+          s.unmount();
+        }
+        throw e;
+      }
+      KeyCommands executor = new KeyCommands(cipherDirectory, request.mountPoint(), keys, cipher);
+      return new MountedCluster(request.mountPoint(), dataDirectory, sessions, executor);
+    } catch (MountException e) {
+      close(dataDirectory, keys);
+      throw Failures.of("cannot mount", e);
+    } catch (DataDirectoryException e) {
+      close(dataDirectory, keys);
+      throw Failures.of("cannot serve the cipher directory", e);
+    } catch (CommandException | RuntimeException e) {
+      close(dataDirectory, keys);
+      throw e;
+    }
+  }
+
+  private static void close(
+      @org.jspecify.annotations.Nullable DataDirectory dataDirectory, KeyDirectory keys) {
+    if (dataDirectory != null) {
+      dataDirectory.close();
+    }
+    keys.close();
+  }
+
+  /**
+   * Fetches what the start needs: the server's and the default principal key. A provider that does
+   * not answer is asked again until the time is up; a missing or wrong key is no matter of time.
+   */
+  private static void awaitKeys(KeyDirectory keys, MountRequest request) throws CommandException {
+    long end = System.nanoTime() + request.providerWait().toNanos();
+    boolean told = false;
+    while (true) {
+      try {
+        keys.principalKeys().load(Scope.SERVER);
+        if (keys.principalKeys().info(Scope.DEFAULT) != null) {
+          keys.principalKeys().load(Scope.DEFAULT);
+        }
+        keys.sealKeys().activeId();
+        return;
+      } catch (KeyException e) {
+        CommandException failure =
+            Failures.of("cannot get the principal key", e, keys, request.cipherDirectory());
+        if (failure.exitCode() != ExitCode.PROVIDER_UNREACHABLE || System.nanoTime() > end) {
+          throw failure;
+        }
+        if (!told) {
+          LOG.warn("{}; waiting up to {}", e.getMessage(), request.providerWait());
+          told = true;
+        }
+      }
+      try {
+        Thread.sleep(RETRY);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        throw new CommandException(
+            ExitCode.PROVIDER_UNREACHABLE,
+            "cannot get the principal key",
+            request.cipherDirectory(),
+            "interrupted");
+      }
+    }
+  }
+
+  /** A cluster that is being served by this process. */
+  private static final class MountedCluster implements Mounted {
+    private final Path mountPoint;
+    private final DataDirectory dataDirectory;
+    private final List<FuseSession> sessions;
+    private final KeyCommands executor;
+    private final CompletableFuture<Void> ended = new CompletableFuture<>();
+
+    MountedCluster(
+        Path mountPoint,
+        DataDirectory dataDirectory,
+        List<FuseSession> sessions,
+        KeyCommands executor) {
+      this.mountPoint = mountPoint;
+      this.dataDirectory = dataDirectory;
+      this.sessions = sessions;
+      this.executor = executor;
+      Thread.ofPlatform().name("pgveil-await").daemon().start(this::awaitEnd);
+    }
+
+    private void awaitEnd() {
+      try {
+        for (FuseSession s : sessions) {
+          s.await();
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        return;
+      }
+      // after the last request: pending key changes, then the keys themselves
+      dataDirectory.close();
+      dataDirectory.keys().close();
+      ended.complete(null);
+    }
+
+    @Override
+    public Executor executor() {
+      return executor;
+    }
+
+    @Override
+    public CompletableFuture<Void> ended() {
+      return ended;
+    }
+
+    @Override
+    public void unmount() throws CommandException {
+      if (ended.isDone()) {
+        return;
+      }
+      try {
+        for (FuseSession s : sessions.reversed()) {
+          s.unmount();
+        }
+      } catch (MountException e) {
+        throw Failures.of("cannot unmount " + mountPoint, e);
+      }
+      ended.join();
+    }
+  }
+
+  @Override
+  public List<Finding> verify(Path cipherDirectory, Progress progress) throws CommandException {
+    throw new UnsupportedOperationException();
+  }
+
+  @Override
+  public Map<String, String> inspect(Path cipherDirectory, Path file) throws CommandException {
+    throw new UnsupportedOperationException();
+  }
+}

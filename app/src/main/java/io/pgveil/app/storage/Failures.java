@@ -1,0 +1,137 @@
+package io.pgveil.app.storage;
+
+import io.pgveil.app.error.CommandException;
+import io.pgveil.app.error.ExitCode;
+import io.pgveil.datadir.DataDirectoryException;
+import io.pgveil.fuse.MountException;
+import io.pgveil.keys.KeyDirectory;
+import io.pgveil.keys.KeyException;
+import io.pgveil.keys.ListProviders;
+import io.pgveil.keys.Scope;
+import io.pgveil.linux.Errno;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+
+/** Gives the failures of the floors below their exit codes. */
+final class Failures {
+  private Failures() {}
+
+  /**
+   * A key operation failed.
+   *
+   * @param keys where the providers are known, to tell a missing keyring from a missing key
+   */
+  static CommandException of(
+      String what, KeyException e, @Nullable KeyDirectory keys, Path cipher) {
+    return switch (e.kind()) {
+      case KEY_NOT_FOUND, PROVIDER_FAILED, INSECURE -> keyring(what, e, keys, cipher);
+      case INVALID_ARGUMENT, NULL_ARGUMENT, DUPLICATE, IN_USE, REFUSED, NOT_CONFIGURED ->
+          make(ExitCode.KEY_REFUSED, what, e);
+      case INVALID_TYPE -> make(ExitCode.PROVIDER_UNKNOWN, what, e);
+      case NO_SUCH_KEY -> make(ExitCode.PRINCIPAL_KEY_NOT_FOUND, what, e);
+      case WRONG_KEY -> make(ExitCode.PRINCIPAL_KEY_WRONG, what, e);
+      case CORRUPTED ->
+          String.valueOf(e.getMessage()).contains("pgveil.seal")
+              ? make(ExitCode.SEAL_DAMAGED, what, e)
+              : make(ExitCode.KEY_FILE_DAMAGED, what, e);
+      case UNKNOWN_VERSION -> make(ExitCode.VERSION_UNKNOWN, what, e);
+      case IO, SYNC_FAILED -> make(io(e.errno()), what, e);
+    };
+  }
+
+  private static ExitCode io(int errno) {
+    return switch (Math.abs(errno)) {
+      case Errno.ENOSPC, Errno.EDQUOT -> ExitCode.DISK_FULL;
+      case Errno.EACCES, Errno.EPERM, Errno.EROFS -> ExitCode.NO_PERMISSION;
+      default -> ExitCode.IO_ERROR;
+    };
+  }
+
+  /** A key could not be had: the keyring itself may be the reason. */
+  private static CommandException keyring(
+      String what, KeyException e, @Nullable KeyDirectory keys, Path cipher) {
+    ExitCode code =
+        switch (e.kind()) {
+          case KEY_NOT_FOUND -> ExitCode.PRINCIPAL_KEY_NOT_FOUND;
+          case INSECURE -> ExitCode.KEYRING_EXPOSED;
+          default ->
+              String.valueOf(e.getMessage()).contains("is corrupted")
+                  ? ExitCode.KEYRING_DAMAGED
+                  : ExitCode.PROVIDER_UNREACHABLE;
+        };
+    for (Path keyring : keyrings(keys)) {
+      if (!Files.exists(keyring)) {
+        return new CommandException(
+                ExitCode.KEYRING_MISSING,
+                what + ": " + keyring + ": the keyring is missing; " + e.getMessage(),
+                ExitCode.KEYRING_MISSING.remedy())
+            .causedBy(e);
+      }
+      if (code == ExitCode.KEYRING_EXPOSED && isInside(keyring, cipher)) {
+        code = ExitCode.KEYRING_INSIDE;
+      }
+    }
+    return make(code, what, e);
+  }
+
+  private static boolean isInside(Path keyring, Path cipher) {
+    try {
+      return keyring.toRealPath().startsWith(cipher.toRealPath());
+    } catch (java.io.IOException e) {
+      return false;
+    }
+  }
+
+  private static java.util.List<Path> keyrings(@Nullable KeyDirectory keys) {
+    if (keys == null) {
+      return java.util.List.of();
+    }
+    try {
+      return new ListProviders(Scope.SERVER)
+          .run(keys).stream()
+              .filter(p -> p.type().equals("file"))
+              .map(p -> KeyCommands.options(p.options()).get("path"))
+              .filter(java.util.Objects::nonNull)
+              .map(Path::of)
+              .toList();
+    } catch (KeyException | RuntimeException e) {
+      return java.util.List.of();
+    }
+  }
+
+  private static CommandException make(ExitCode code, String what, Exception e) {
+    return new CommandException(code, what + ": " + e.getMessage(), code.remedy()).causedBy(e);
+  }
+
+  static CommandException of(String what, DataDirectoryException e) {
+    ExitCode code =
+        switch (e.problem()) {
+          case MISSING -> ExitCode.CIPHER_DIR_MISSING;
+          case ALREADY_SERVED -> ExitCode.ALREADY_SERVED;
+          case UNSAFE_SETTINGS -> ExitCode.TORN_PAGES_POSSIBLE;
+          case UNKNOWN_VERSION -> ExitCode.VERSION_UNKNOWN;
+          case KEYS -> ExitCode.KEY_FILE_DAMAGED;
+          case NOT_A_CIPHER_DIRECTORY -> ExitCode.CIPHER_DIR_FOREIGN;
+          case PLAIN_POSTGRESQL -> ExitCode.PLAIN_POSTGRES;
+          case PG_TDE_CLUSTER -> ExitCode.PG_TDE_CLUSTER;
+          case SEALED_FILE -> ExitCode.SEALED_FILE_DAMAGED;
+          case IO -> io(e.errno());
+        };
+    return make(code, what, e);
+  }
+
+  static CommandException of(String what, MountException e) {
+    ExitCode code =
+        switch (e.kind()) {
+          case NO_DEVICE -> ExitCode.NO_FUSE_DEVICE;
+          case NO_PERMISSION -> ExitCode.NO_PERMISSION;
+          case MOUNT_POINT_MISSING -> ExitCode.MOUNT_POINT_MISSING;
+          case MOUNT_POINT_NOT_EMPTY -> ExitCode.MOUNT_POINT_NOT_EMPTY;
+          case MOUNT_POINT_BUSY, IN_USE -> ExitCode.MOUNT_POINT_BUSY;
+          case FUSERMOUNT_MISSING -> ExitCode.HELPER_MISSING;
+          case MOUNT_POINT_STALE, KERNEL_TOO_OLD, OTHER -> ExitCode.MOUNT_FAILED;
+        };
+    return make(code, what, e);
+  }
+}

@@ -1,0 +1,133 @@
+package io.pgveil.app;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.pgveil.app.cluster.ClusterLock;
+import io.pgveil.app.cluster.Layout;
+import io.pgveil.app.error.CommandException;
+import io.pgveil.app.error.ExitCode;
+import io.pgveil.app.postgres.EmbeddedPostgres;
+import io.pgveil.app.postgres.Modes;
+import io.pgveil.linux.Errno;
+import io.pgveil.linux.Posix;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.sql.Connection;
+import java.sql.ResultSet;
+import java.sql.Statement;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.slf4j.event.Level;
+
+/** {@code up} and {@code demo} over a bind mount: everything but the encryption. */
+class LocalClusterTest {
+  @TempDir Path root;
+
+  @BeforeAll
+  static void needs() {
+    assumeTrue(Posix.geteuid() == 0, "bind mounts need root");
+    assumeTrue(
+        EmbeddedPostgres.find(Path.of("target/lib-postgres"), null).isPresent(),
+        "the jar of embedded PostgreSQL is not in target/lib-postgres");
+    assumeTrue(Posix.umount("/nonexistent", 0) != -Errno.EPERM, "mounting is not permitted here");
+  }
+
+  @BeforeEach
+  void reachable() throws Exception {
+    Files.setPosixFilePermissions(root, Modes.of(0755));
+  }
+
+  private LocalCluster start() throws Exception {
+    return LocalCluster.start(
+        new BindStorage(),
+        new LocalCluster.Options(
+            root.resolve("up"),
+            null,
+            null,
+            null,
+            null,
+            null,
+            128,
+            false,
+            Duration.ofSeconds(1),
+            1,
+            Level.INFO,
+            false,
+            Map.of()),
+        step -> {});
+  }
+
+  @Test
+  void theSecondUseStartsWhatTheFirstHasMade() throws Exception {
+    LocalCluster first = start();
+    Layout layout = first.layout();
+    String connection = first.connectionString();
+    try {
+      execute(first, "CREATE TABLE t AS SELECT 7 AS a");
+      assertThat(
+              PosixFilePermissions.toString(Files.getPosixFilePermissions(layout.passwordFile())))
+          .isEqualTo("rw-------");
+      assertThat(layout.root().resolve("initdb-password")).doesNotExist();
+      assertThatThrownBy(this::start)
+          .isInstanceOfSatisfying(
+              CommandException.class,
+              e -> assertThat(e.exitCode()).isEqualTo(ExitCode.ALREADY_SERVED));
+    } finally {
+      first.stop();
+    }
+    nothingIsLeft(layout);
+
+    LocalCluster second = start();
+    try {
+      assertThat(second.connectionString()).isEqualTo(connection);
+      assertThat(execute(second, "SELECT a FROM t")).isEqualTo("7");
+    } finally {
+      second.stop();
+    }
+    nothingIsLeft(layout);
+  }
+
+  private static void nothingIsLeft(Layout layout) throws Exception {
+    assertThat(Files.readString(Path.of("/proc/self/mountinfo")))
+        .doesNotContain(layout.mount().toString());
+    assertThat(ClusterLock.holder(layout.cipher())).isEmpty();
+    assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(layout.mount())))
+        .isEqualTo("---------");
+    assertThat(ProcessHandle.current().children().filter(ProcessHandle::isAlive)).isEmpty();
+  }
+
+  @Test
+  void theDemoSeesThatAStorageDoesNotEncrypt() throws Exception {
+    PostgresOptions postgres = new PostgresOptions();
+    List<Demo.Check> checks =
+        new Demo(new BindStorage(), root, postgres, 128, false, step -> {}, () -> false).run();
+    assertThat(checks)
+        .filteredOn(c -> !c.passed())
+        .extracting(Demo.Check::name)
+        .containsExactly(
+            "no needle in the cipher directory", "a restart gives WAL a new internal key");
+    assertThat(checks).hasSize(8);
+    nothingIsLeft(new Layout(root.resolve("pgveil")));
+  }
+
+  private static String execute(LocalCluster cluster, String sql) throws Exception {
+    try (Connection c = cluster.server().connect("postgres");
+        Statement s = c.createStatement()) {
+      if (!s.execute(sql)) {
+        return "";
+      }
+      try (ResultSet r = s.getResultSet()) {
+        r.next();
+        return r.getString(1);
+      }
+    }
+  }
+}
