@@ -12,10 +12,12 @@ import java.util.HexFormat;
 import java.util.List;
 
 /**
- * Fetches a Maven distribution for {@code ./mvnw}: {@code java FetchMaven.java URL SHA256 DIRECTORY}.
+ * Fetches a Maven distribution for {@code ./mvnw}: {@code java FetchMaven.java URL SHA256
+ * DIRECTORY}.
  *
- * <p>The directory appears complete or not at all, and only with the expected bytes. Needs nothing but
- * the JDK that the build needs anyway; an address that Java cannot reach would stop Maven just as well.
+ * <p>The directory appears complete or not at all, and only with the expected bytes. Needs nothing
+ * but the JDK that the build needs anyway; an address that Java cannot reach would stop Maven just
+ * as well.
  */
 class FetchMaven {
   public static void main(String[] args) throws IOException, NoSuchAlgorithmException {

@@ -19,6 +19,7 @@ import com.tngtech.archunit.lang.ArchCondition;
 import java.io.File;
 import java.io.IOException;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.module.ModuleDescriptor;
 import java.lang.module.ModuleFinder;
@@ -104,13 +105,16 @@ class HouseTest {
   }
 
   @Test
-  void onlyLinuxCallsNativeFunctions() {
+  void onlyLinuxNeedsNativeAccess() {
     noClasses()
         .that()
         .resideOutsideOfPackage("io.pgveil.linux..")
         .should()
         .dependOnClassesThat()
         .belongToAnyOf(Linker.class, SymbolLookup.class)
+        .orShould()
+        .callMethodWhere(
+            target(owner(assignableTo(MemorySegment.class))).and(target(name("reinterpret"))))
         .check(CLASSES);
   }
 
