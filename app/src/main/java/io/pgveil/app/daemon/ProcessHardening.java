@@ -122,7 +122,9 @@ public final class ProcessHardening {
     try {
       Files.writeString(SELF.resolve(file), value);
     } catch (IOException e) {
-      warnings.add("/proc/self/%s cannot be set to %s: %s".formatted(file, value, consequence));
+      warnings.add(
+          "/proc/self/%s cannot be set to %s (%s): %s"
+              .formatted(file, value, e.getMessage(), consequence));
     }
   }
 }
