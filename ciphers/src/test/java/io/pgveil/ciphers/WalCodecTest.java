@@ -145,6 +145,13 @@ class WalCodecTest {
       codec.decode(1, 5, 0, stored, 0, border, back, 0);
       laterCodec.decode(1, 5, border, stored, border, 256 - border, back, border);
       assertThat(back).isEqualTo(clear);
+
+      int word = (border + 7) & -8;
+      byte[] behind = new byte[256 - word];
+      laterCodec.decode(1, 5, word, stored, word, behind.length, behind, 0);
+      assertThat(behind)
+          .as("words are those of the segment, not of the call")
+          .isEqualTo(Arrays.copyOfRange(clear, word, 256));
     }
   }
 

@@ -93,6 +93,9 @@ class WalPageTest {
     assertThat(WalPage.recordEnd(page, 0)).isEqualTo(24);
     Bytes.putInt(page, 24, 23);
     assertThat(WalPage.recordEnd(page, 0)).isEqualTo(24);
+    page = page(CONTRECORD, 8192 - 24 - 24);
+    putRecord(page, 8192 - 24, 24);
+    assertThat(WalPage.recordEnd(page, 0)).as("the shortest record").isEqualTo(8192);
     page = page(CONTRECORD, 8192 - 24 - 16);
     Bytes.putInt(page, 8192 - 16, 100);
     assertThat(WalPage.recordEnd(page, 0)).as("header cut by the page").isEqualTo(8192 - 16);
