@@ -70,11 +70,12 @@ public final class KeyDirectory implements AutoCloseable {
   private final RelationKeys defaultKey;
   private final Map<Integer, RelationKeys> relationKeys = new ConcurrentHashMap<>();
 
-  private KeyDirectory(DurableFiles files, Settings settings) {
+  private KeyDirectory(DurableFiles files, Settings settings, List<KeyProviderFactory> factories) {
     this.settings = settings;
     this.files = files;
     this.providers =
-        new Providers(files, new KeyProviderFactory.Context(settings.forbiddenKeyringRoots));
+        new Providers(
+            files, factories, new KeyProviderFactory.Context(settings.forbiddenKeyringRoots));
     this.principalKeys = new PrincipalKeys(this, providers, secrets);
     this.walKeys = new WalKeys(this);
     this.sealKeys = new SealKeys(this);
@@ -111,12 +112,13 @@ public final class KeyDirectory implements AutoCloseable {
    * rewritten in the current one, which needs their principal keys.
    */
   public static KeyDirectory open(Path directory, Settings settings) throws KeyException {
-    return open(directory, settings, (step, name) -> {});
+    return open(directory, settings, Providers.installed(), (step, name) -> {});
   }
 
-  static KeyDirectory open(Path directory, Settings settings, DurableFiles.Hook hook)
+  static KeyDirectory open(
+      Path directory, Settings settings, List<KeyProviderFactory> factories, DurableFiles.Hook hook)
       throws KeyException {
-    KeyDirectory opened = new KeyDirectory(new DurableFiles(directory, hook), settings);
+    KeyDirectory opened = new KeyDirectory(new DurableFiles(directory, hook), settings, factories);
     try {
       opened.prepare();
       return opened;

@@ -26,16 +26,20 @@ final class Providers implements AutoCloseable {
   private final Map<Integer, byte[]> images = new HashMap<>();
   private final Map<ProviderRecord, KeyProvider> opened = new HashMap<>();
 
-  Providers(DurableFiles files, KeyProviderFactory.Context context) {
+  Providers(
+      DurableFiles files, List<KeyProviderFactory> factories, KeyProviderFactory.Context context) {
     this.files = files;
+    this.factories = factories;
     this.context = context;
-    // on the module path the module declares "uses"; on the class path META-INF/services is read
-    this.factories =
-        ServiceLoader.load(KeyProviderFactory.class, KeyProviderFactory.class.getClassLoader())
-            .stream()
-            .map(ServiceLoader.Provider::get)
-            .sorted(Comparator.comparingInt(KeyProviderFactory::typeNumber))
-            .toList();
+  }
+
+  /** On the module path the providers of modules are found, on the class path META-INF/services. */
+  static List<KeyProviderFactory> installed() {
+    return ServiceLoader.load(KeyProviderFactory.class, KeyProviderFactory.class.getClassLoader())
+        .stream()
+        .map(ServiceLoader.Provider::get)
+        .sorted(Comparator.comparingInt(KeyProviderFactory::typeNumber))
+        .toList();
   }
 
   KeyProviderFactory.Context context() {

@@ -1,0 +1,69 @@
+package io.pgveil.keys;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
+
+/** A provider type "memory" that counts, fails and lies when told to. */
+final class MemoryProvider implements KeyProviderFactory, KeyProvider.Storing {
+  final Map<KeyName, byte[]> keys = new HashMap<>();
+  final AtomicInteger fetches = new AtomicInteger();
+  volatile @Nullable ProviderException failure;
+
+  @Override
+  public String typeName() {
+    return "memory";
+  }
+
+  @Override
+  public int typeNumber() {
+    return 200;
+  }
+
+  @Override
+  public List<String> optionNames() {
+    return List.of("a", "b", "c");
+  }
+
+  @Override
+  public List<String> requiredOptions() {
+    return List.of("b", "a");
+  }
+
+  @Override
+  public KeyProvider open(Map<String, String> options, Context context) {
+    return this;
+  }
+
+  @Override
+  public void validate(Map<String, String> options, Context context) throws ProviderException {
+    fail();
+  }
+
+  private void fail() throws ProviderException {
+    ProviderException e = failure;
+    if (e != null) {
+      throw e;
+    }
+  }
+
+  @Override
+  public synchronized Optional<KeyMaterial> fetch(KeyName name) throws ProviderException {
+    fetches.incrementAndGet();
+    fail();
+    byte[] key = keys.get(name);
+    return key == null ? Optional.empty() : Optional.of(new KeyMaterial(name, key.clone()));
+  }
+
+  @Override
+  public synchronized void store(KeyName name, byte[] key) throws ProviderException {
+    fail();
+    keys.put(name, key.clone());
+  }
+
+  @Override
+  public void close() {}
+}
