@@ -346,13 +346,21 @@ final class RequestDispatcher {
     changes.mode = Memory.getInt(args + 68);
     changes.uid = Memory.getInt(args + 76);
     changes.gid = Memory.getInt(args + 80);
-    if ((valid & FileSystem.SetAttributes.SIZE) != 0 && changes.size < 0) {
+    // utimensat(2) gives nanoseconds above a second a meaning of their own.
+    if (((valid & FileSystem.SetAttributes.SIZE) != 0 && changes.size < 0)
+        || isNoTime(FileSystem.SetAttributes.ATIME, changes.atimeNanos)
+        || isNoTime(FileSystem.SetAttributes.MTIME, changes.mtimeNanos)
+        || isNoTime(FileSystem.SetAttributes.CTIME, changes.ctimeNanos)) {
       return -EINVAL;
     }
     boolean byHandle = (valid & Protocol.SETATTR_HANDLE) != 0;
     attributes.validMillis = 0;
     return attributes(
         fileSystem.setattr(node, byHandle ? Memory.getLong(args + 8) : 0, changes, attributes));
+  }
+
+  private boolean isNoTime(int flag, int nanos) {
+    return (changes.valid & flag) != 0 && (nanos < 0 || nanos > 999_999_999);
   }
 
   private int attributes(int result) {

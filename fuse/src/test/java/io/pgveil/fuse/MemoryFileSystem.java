@@ -412,22 +412,20 @@ class MemoryFileSystem implements FileSystem {
       n.mtime = now;
     }
     if ((in.valid & SetAttributes.ATIME) != 0) {
-      n.atime =
-          (in.valid & SetAttributes.ATIME_NOW) != 0
-              ? now
-              : Instant.ofEpochSecond(in.atime, in.atimeNanos);
+      n.atime = (in.valid & SetAttributes.ATIME_NOW) != 0 ? now : time(in.atime, in.atimeNanos);
     }
     if ((in.valid & SetAttributes.MTIME) != 0) {
-      n.mtime =
-          (in.valid & SetAttributes.MTIME_NOW) != 0
-              ? now
-              : Instant.ofEpochSecond(in.mtime, in.mtimeNanos);
+      n.mtime = (in.valid & SetAttributes.MTIME_NOW) != 0 ? now : time(in.mtime, in.mtimeNanos);
     }
     if ((in.valid & SetAttributes.CTIME) != 0) {
-      n.ctime = Instant.ofEpochSecond(in.ctime, in.ctimeNanos);
+      n.ctime = time(in.ctime, in.ctimeNanos);
     }
     fill(n, out);
     return 0;
+  }
+
+  private static Instant time(long seconds, int nanos) {
+    return Instant.ofEpochSecond(Math.clamp(seconds, -1L << 40, 1L << 40), nanos);
   }
 
   private static void truncate(Node n, long size) {
