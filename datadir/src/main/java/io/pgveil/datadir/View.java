@@ -36,6 +36,9 @@ final class View implements FileSystem {
 
   private static final int IDLE_FILES = 512;
 
+  private static final int NOT_TIMES =
+      SetAttributes.MODE | SetAttributes.UID | SetAttributes.GID | SetAttributes.SIZE;
+
   private final DataDirectory dataDirectory;
   private final Backing backing;
   private final int rootFd;
@@ -248,6 +251,11 @@ final class View implements FileSystem {
     }
     Scratch s = Scratch.get();
     int r = stat(n, s.stat);
+    if (r == -Errno.ENOENT && (in.valid & NOT_TIMES) == 0) {
+      // Unlinked and closed, but the kernel still writes its times back. It does not look at the
+      // attributes in the answer, and an error would become that of the next syncfs.
+      return 0;
+    }
     if (r < 0) {
       return r;
     }
