@@ -63,10 +63,7 @@ class GoldenFilesTest {
       assertThat(new KeyInfo(Cluster.DB).run(d))
           .isEqualTo(
               new PrincipalKeys.Info(
-                  "test-db-key",
-                  -2,
-                  "golden",
-                  Instant.ofEpochSecond(1700000000, 123456000)));
+                  "test-db-key", -2, "golden", Instant.ofEpochSecond(1700000000, 123456000)));
       assertThat(new ListProviders(Scope.SERVER).run(d))
           .extracting(ListProviders.Item::id, ListProviders.Item::name)
           .containsExactly(tuple(-2, "golden"));
