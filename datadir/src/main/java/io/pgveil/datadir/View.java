@@ -127,7 +127,8 @@ final class View implements FileSystem {
   private void fill(Entry out, Node n, Stat s, FileKind kind) {
     out.node = n.id;
     out.generation = 0;
-    out.entryValidMillis = kind == FileKind.KEY_FILE ? 0 : VALID_MILLIS;
+    boolean changesBehindTheMount = kind == FileKind.KEY_FILE || isKeyDirectory(n);
+    out.entryValidMillis = changesBehindTheMount ? 0 : VALID_MILLIS;
     fill(out.attributes, n, s, kind);
   }
 
@@ -155,11 +156,21 @@ final class View implements FileSystem {
       } else if (kind.hasSealedLayout()) {
         a.size = io.pgveil.ciphers.SealedLayout.clearLength(s.size);
       }
-      if (kind == FileKind.KEY_FILE) {
-        a.mode = s.mode & ~0222;
-        a.validMillis = 0;
-      }
     }
+    if (kind == FileKind.KEY_FILE || isKeyDirectory(n)) {
+      showToOwner(a);
+    }
+  }
+
+  /** Key files may belong to the daemon's user; the data directory's owner may read them here. */
+  private void showToOwner(Attributes a) {
+    Stat s = Scratch.get().stat2;
+    if (backing.fstat(rootFd, s) >= 0) {
+      a.uid = s.uid;
+      a.gid = s.gid;
+    }
+    a.mode &= ~0222;
+    a.validMillis = 0;
   }
 
   private FileKind kindOf(Node n) {
