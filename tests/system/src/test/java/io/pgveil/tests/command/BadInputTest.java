@@ -28,7 +28,6 @@ import org.junit.jupiter.api.io.TempDir;
 @Tag("system")
 @ExtendWith(Installation.class)
 class BadInputTest {
-  private static final String DOCUMENT_HEADING = "## What can be wrong, and what pgveil says\n";
 
   private static @TempDir Path temporary;
   private static Installation.Home home;
@@ -95,18 +94,21 @@ class BadInputTest {
     Bench bench = new Bench(cluster, home, scratch, outside);
     try {
       Command.Result result = row.action.run(bench);
-      assertThat(result.code()).as(result.all()).isEqualTo(row.code.code());
+      assertThat(result.code()).as("%s: %s", row.what, result.all()).isEqualTo(row.code.code());
       List<String> message =
           result.err().lines().dropWhile(line -> !line.startsWith("pgveil: ")).toList();
       assertThat(message).as(result.err()).hasSizeGreaterThanOrEqualTo(2);
-      assertThat(result.err()).contains(row.named).doesNotContain("\tat ", "Exception");
+      assertThat(result.err())
+          .as(row.what)
+          .contains(row.named)
+          .doesNotContain("\tat ", "Exception");
       assertThat(message.getLast()).startsWith("remedy: ").hasSizeGreaterThan(20);
       System.err.println("ROW " + row.what + "\n" + result.err());
     } finally {
       cluster.discard();
       bench.restore();
     }
-    assertThat(everything()).as("after the damage was undone").isEqualTo(original);
+    assertThat(everything()).as("%s: after the damage was undone", row.what).isEqualTo(original);
   }
 
   /** Runs a command, which must change nothing of what it finds. */
