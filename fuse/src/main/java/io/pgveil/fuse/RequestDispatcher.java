@@ -114,10 +114,11 @@ final class RequestDispatcher {
       failure = t;
       result = -EIO;
     }
+    counters.count(opcode);
     if (wantsReply(opcode)) {
       reply(opcode, result);
     }
-    counters.add(opcode, System.nanoTime() - start);
+    counters.time(opcode, System.nanoTime() - start);
     if (failure != null) {
       log(opcode, failure);
     }
