@@ -37,15 +37,8 @@ final class SealedCheck {
 
   void sealed(SealKeys keys) throws IOException, KeyException {
     tally.count(Count.SEALED_FILES);
-    if (entry.size() == 0) {
-      return;
-    }
     if (SealedLayout.clearLength(entry.size()) == 0) {
-      tally.note(
-          entry.object(),
-          "its %d bytes hold a header at most: it reads as empty".formatted(entry.size()),
-          "a power cut leaves such files; nothing need be done");
-      tally.done(entry.size());
+      empty();
       return;
     }
     try (FileChannel in = Bytes.open(entry.path())) {
@@ -70,6 +63,28 @@ final class SealedCheck {
     }
   }
 
+  /** No byte of content: the file is empty, or a power cut left its header at most. */
+  private void empty() throws IOException {
+    if (entry.size() != 0) {
+      try (FileChannel in = Bytes.open(entry.path())) {
+        byte[] header = SealedFile.header(in);
+        readAll(in);
+        if (SealedFile.isSealed(header) || Bytes.isZero(header, 0, header.length)) {
+          tally.note(
+              entry.object(),
+              "its %d bytes hold a header at most: it reads as empty".formatted(entry.size()),
+              "a power cut leaves such files; nothing need be done");
+        } else {
+          tally.finding(
+              entry.object(),
+              "its %d bytes are not the header of a sealed file".formatted(entry.size()),
+              RESTORE);
+        }
+      }
+    }
+    content(new byte[0]);
+  }
+
   private void damagedCopy(SealedHeader.Result copy, String which) {
     if (copy instanceof SealedHeader.Invalid i) {
       tally.finding(
@@ -86,7 +101,7 @@ final class SealedCheck {
     }
   }
 
-  /** The CRCs that PostgreSQL itself relies on. */
+  /** What PostgreSQL itself relies on. */
   private void content(byte[] clear) {
     if (entry.object().equals("global/pg_control")) {
       if (!ControlFile.isRight(clear)) {
@@ -95,6 +110,8 @@ final class SealedCheck {
             "its CRC is wrong, or it is of no version from 14 to 18",
             RESTORE + ", or as a last resort run pg_resetwal on the mount");
       }
+    } else if (entry.name().equals("PG_VERSION") && clear.length == 0) {
+      tally.finding(entry.object(), "it is empty", RESTORE);
     } else if (entry.name().equals("pg_filenode.map")) {
       // 512 bytes up to PostgreSQL 15, 524 from 16 on; the CRC is at 504 or 520
       int crcAt = clear.length == 512 ? 504 : 520;

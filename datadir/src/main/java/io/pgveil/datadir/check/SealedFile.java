@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
 
 /** Reads sealed files; see {@link SealedHeader} and {@link SealedLayout}. */
 final class SealedFile {
-  private static final int COPY = 512;
+  /** Bytes of each of the two copies in a header. */
+  static final int COPY = 512;
 
   private SealedFile() {}
 
