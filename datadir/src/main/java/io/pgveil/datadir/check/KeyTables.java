@@ -42,6 +42,12 @@ final class KeyTables {
     /** Keys (tablespace, relation) of which no file was met. */
     private final Map<Long, RelationKeys.Entry> unseen = new ConcurrentHashMap<>();
 
+    /** Keys that their principal key does not open, with the reason. */
+    private final Map<Long, String> torn = new ConcurrentHashMap<>();
+
+    /** Those of them whose files hold content. */
+    private final Set<Long> lost = ConcurrentHashMap.newKeySet();
+
     /** False if the file or its principal key cannot be read: then no key of it can be used. */
     private volatile boolean usable = true;
 
@@ -57,6 +63,11 @@ final class KeyTables {
 
     void seen(int tablespace, int relNumber) {
       unseen.remove(key(tablespace, relNumber));
+    }
+
+    /** Files of a relation hold content, and its key cannot be unwrapped. */
+    void lost(int tablespace, int relNumber) {
+      lost.add(key(tablespace, relNumber));
     }
 
     private static long key(int tablespace, int relNumber) {
@@ -203,7 +214,7 @@ final class KeyTables {
       }
       keys.principalKeys().load(scope);
       for (RelationKeys.Entry e : List.copyOf(database.unseen.values())) {
-        unwrap(database, name, e);
+        unwrap(database, e);
       }
     } catch (KeyException e) {
       database.usable = false;
@@ -214,13 +225,15 @@ final class KeyTables {
     }
   }
 
-  private void unwrap(Database database, String name, RelationKeys.Entry e) {
+  private void unwrap(Database database, RelationKeys.Entry e) {
     try {
       if (database.keys.find(e.tablespaceOid(), e.relNumber()) != null) {
         tally.count(Count.KEYS);
       }
     } catch (KeyException wrong) {
-      failed(name, "key of " + text(e.tablespaceOid(), e.relNumber()) + ": ", wrong);
+      database.torn.put(
+          Database.key(e.tablespaceOid(), e.relNumber()),
+          "key of " + text(e.tablespaceOid(), e.relNumber()) + ": " + wrong.primary());
     }
   }
 
@@ -340,6 +353,18 @@ final class KeyTables {
                   "harmless where the relation was dropped: the key is dropped at the next mount");
             }
           }
+          // a power cut can tear an entry that no page was written under yet
+          d.torn.forEach(
+              (key, why) -> {
+                if (d.lost.contains(key)) {
+                  tally.finding(name, why + ", and the relation has content", RESTORE);
+                } else {
+                  tally.note(
+                      name,
+                      why + "; the relation has no content",
+                      "it gets a new key when written");
+                }
+              });
           if (d.unchecked.sum() != 0) {
             tally.note(
                 name,

@@ -60,7 +60,9 @@ final class RelationCheck {
     try {
       key = keys.keys.find(file.tablespace(), file.relNumber());
     } catch (KeyException e) {
-      // the entry was a finding when the key file was checked
+      if (!isAllZero()) {
+        keys.lost(file.tablespace(), file.relNumber());
+      }
       unchecked();
       return;
     }
@@ -74,6 +76,18 @@ final class RelationCheck {
     } finally {
       Arrays.fill(bytes, (byte) 0);
     }
+  }
+
+  private boolean isAllZero() throws IOException {
+    byte[] b = new byte[CHUNK];
+    try (FileChannel in = Bytes.open(entry.path())) {
+      for (long offset = 0; offset < entry.size(); offset += b.length) {
+        if (!Bytes.isZero(b, 0, Bytes.read(in, offset, b, b.length))) {
+          return false;
+        }
+      }
+    }
+    return true;
   }
 
   private void unchecked() {

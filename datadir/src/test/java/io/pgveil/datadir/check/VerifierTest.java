@@ -186,6 +186,23 @@ class VerifierTest {
         .containsExactly("its 100 bytes end inside a page");
   }
 
+  /** A power cut may leave such an entry before any page was written under it. */
+  @Test
+  void aTornEntryOfAnEmptyRelationIsANote() throws Exception {
+    flip("pg_tde/5_keys", 390);
+    for (String fork : List.of("", "_fsm", "_vm")) {
+      Files.write(file("base/5/16384" + fork), new byte[8192]);
+    }
+    Report report = cluster.verify(cluster.served());
+    assertThat(report.isClean()).isTrue();
+    assertThat(report.findings())
+        .anySatisfy(
+            f -> {
+              assertThat(f.object()).isEqualTo("pg_tde/5_keys");
+              assertThat(f.what()).contains("relation 16384").contains("no content");
+            });
+  }
+
   @Test
   void aKeyWithoutFilesIsFound() throws Exception {
     Files.delete(file("base/5/16386_init"));
