@@ -51,7 +51,15 @@ public final class DataDirectory implements AutoCloseable {
   private static final int DB_IN_CRASH_RECOVERY = 4;
   private static final int DB_IN_ARCHIVE_RECOVERY = 5;
 
-  private static final long REAP_SECONDS = 2;
+  /**
+   * Sizes that a test makes small.
+   *
+   * @param idleFiles descriptors kept of files that nobody has open
+   * @param housekeepingMillis between two rounds of {@link #housekeeping}, 0 for none
+   */
+  record Tuning(int idleFiles, long housekeepingMillis) {
+    static final Tuning DEFAULT = new Tuning(512, 2000);
+  }
 
   /**
    * How to serve.
@@ -89,6 +97,7 @@ public final class DataDirectory implements AutoCloseable {
 
   private final Path cipherDirectory;
   private final Options options;
+  private final Tuning tuning;
   private final KeyDirectory keys;
   private final Backing backing;
   private final int rootFd;
@@ -110,10 +119,16 @@ public final class DataDirectory implements AutoCloseable {
   private volatile boolean syncedForThisPid;
 
   private DataDirectory(
-      Path cipherDirectory, Options options, KeyDirectory keys, int rootFd, int lockFd)
+      Path cipherDirectory,
+      Options options,
+      Tuning tuning,
+      KeyDirectory keys,
+      int rootFd,
+      int lockFd)
       throws DataDirectoryException {
     this.cipherDirectory = cipherDirectory;
     this.options = options;
+    this.tuning = tuning;
     this.keys = keys;
     this.backing = options.backing();
     this.rootFd = rootFd;
@@ -143,9 +158,12 @@ public final class DataDirectory implements AutoCloseable {
               t.setDaemon(true);
               return t;
             });
-    var _ =
-        reaper.scheduleWithFixedDelay(
-            this::housekeeping, REAP_SECONDS, REAP_SECONDS, TimeUnit.SECONDS);
+    long millis = tuning.housekeepingMillis();
+    if (millis > 0) {
+      var _ =
+          reaper.scheduleWithFixedDelay(
+              this::housekeeping, millis, millis, TimeUnit.MILLISECONDS);
+    }
   }
 
   /**
@@ -154,6 +172,12 @@ public final class DataDirectory implements AutoCloseable {
    * @throws DataDirectoryException it is missing, none of ours, or served by another process
    */
   public static DataDirectory open(Path cipherDirectory, KeyDirectory keys, Options options)
+      throws DataDirectoryException {
+    return open(cipherDirectory, keys, options, Tuning.DEFAULT);
+  }
+
+  static DataDirectory open(
+      Path cipherDirectory, KeyDirectory keys, Options options, Tuning tuning)
       throws DataDirectoryException {
     int rootFd = openDirectory(cipherDirectory);
     int lockFd = -1;
@@ -170,7 +194,7 @@ public final class DataDirectory implements AutoCloseable {
                 + cipherDirectory
                 + " is already served by another pgveil process; unmount it there first");
       }
-      DataDirectory d = new DataDirectory(cipherDirectory, options, keys, rootFd, lockFd);
+      DataDirectory d = new DataDirectory(cipherDirectory, options, tuning, keys, rootFd, lockFd);
       lockFd = -1;
       rootFd = -1;
       try {
@@ -290,7 +314,8 @@ public final class DataDirectory implements AutoCloseable {
     views.keySet().forEach(v -> Posix.close(v.rootFd()));
   }
 
-  private void housekeeping() {
+  /** Writes what waits for durable keys and ends the keys of files that are durably gone. */
+  void housekeeping() {
     try {
       if (deferredBudget.isUsed()) {
         keys.sync();
@@ -307,6 +332,10 @@ public final class DataDirectory implements AutoCloseable {
 
   Backing backing() {
     return backing;
+  }
+
+  Tuning tuning() {
+    return tuning;
   }
 
   RelationFiles relations() {

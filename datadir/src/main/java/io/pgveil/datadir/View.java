@@ -34,8 +34,6 @@ final class View implements FileSystem {
   /** Names and attributes change through us alone, so the kernel may keep them. */
   private static final long VALID_MILLIS = 3_600_000;
 
-  private static final int IDLE_FILES = 512;
-
   private final DataDirectory dataDirectory;
   private final Backing backing;
   private final int rootFd;
@@ -45,13 +43,14 @@ final class View implements FileSystem {
   private final Map<Long, Node> nodes = new ConcurrentHashMap<>();
   private final Map<Node.Identity, Node> byIdentity = new ConcurrentHashMap<>();
   private final AtomicLong nextNode = new AtomicLong(ROOT + 1);
-  private final IdleFiles idle = new IdleFiles(IDLE_FILES, this::closeIdle);
+  private final IdleFiles idle;
 
   View(DataDirectory dataDirectory, int rootFd, Place rootPlace) throws DataDirectoryException {
     this.dataDirectory = dataDirectory;
     this.backing = dataDirectory.backing();
     this.rootFd = rootFd;
     this.asRoot = Posix.geteuid() == 0;
+    this.idle = new IdleFiles(dataDirectory.tuning().idleFiles(), this::closeIdle);
     Stat s = new Stat();
     int r = backing.fstat(rootFd, s);
     if (r < 0) {
