@@ -463,9 +463,8 @@ public final class DataDirectory implements AutoCloseable {
     }
   }
 
-  void databaseDirectoryRemoved(int viewRootFd, Place place) {
-    relations.reap();
-    relations.directoryRemoved(rootFd, place);
+  void databaseDirectoryRemoved(int viewRootFd, String parentPath, Place place) {
+    relations.directoryRemoved(viewRootFd, parentPath, place);
   }
 
   /** Path, from the view's root, for a file that will be renamed to its place when complete. */

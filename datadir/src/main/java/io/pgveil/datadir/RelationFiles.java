@@ -112,7 +112,7 @@ final class RelationFiles {
       }
       if (dropped.contains(rel)) {
         // the name comes back at once: the old file must not, under the new key
-        int r = syncDirectory();
+        int r = syncDirectory(rootFd, path);
         if (r < 0) {
           throw new DataDirectoryException(-r, path + ": " + Errno.describe(r));
         }
@@ -148,27 +148,13 @@ final class RelationFiles {
       }
     }
 
-    private int syncDirectory() {
-      int fd = Posix.openat(rootFd, path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
-      if (fd == -Errno.ENOENT) {
-        // rmdir of the whole database: its parent was synced by who calls
-        return 0;
-      }
-      if (fd < 0) {
-        return fd;
-      }
-      int r = backing.fsync(fd);
-      Posix.close(fd);
-      return r;
-    }
-
     /** Ends the keys of relations whose unlink is durable; returns whether there were any. */
     private boolean reap() throws KeyException {
       synchronized (this) {
         if (dropped.isEmpty()) {
           return false;
         }
-        int r = syncDirectory();
+        int r = syncDirectory(rootFd, path);
         if (r < 0) {
           log.warn("{}: {}; dropped keys stay for now", path, Errno.describe(r));
           return false;
@@ -183,31 +169,67 @@ final class RelationFiles {
     }
   }
 
+  private static long key(Place place) {
+    return (place.tablespace() & 0xffffffffL) << 32 | (place.database() & 0xffffffffL);
+  }
+
+  private int syncDirectory(int rootFd, String path) {
+    int fd =
+        Posix.openat(
+            rootFd, path.isEmpty() ? "." : path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
+    if (fd < 0) {
+      return fd;
+    }
+    int r = backing.fsync(fd);
+    Posix.close(fd);
+    return r;
+  }
+
   Directory directory(int rootFd, String path, Place place) {
     return directories.computeIfAbsent(
-        (place.tablespace() & 0xffffffffL) << 32 | (place.database() & 0xffffffffL),
+        key(place),
         k -> new Directory(rootFd, path, place.tablespace(), place.database()));
   }
 
-  /** A database directory is gone: its key file goes when nothing of it is left anywhere. */
-  void directoryRemoved(int rootFd, Place place) {
-    directories.remove((place.tablespace() & 0xffffffffL) << 32 | (place.database() & 0xffffffffL));
-    boolean elsewhere = directories.values().stream().anyMatch(d -> d.database == place.database());
-    if (elsewhere || place.tablespace() != Place.DEFAULT_TABLESPACE || place.database() == 0) {
+  /**
+   * A database directory is gone: its keys end, and the key file when no entry is left. Entries of
+   * other tablespaces may be all that remains of the database, or all of it, if it was moved.
+   *
+   * @param parentPath the directory that it was in, synced before any key ends
+   */
+  void directoryRemoved(int rootFd, String parentPath, Place place) {
+    Directory gone = directories.remove(key(place));
+    if (gone != null) {
+      synchronized (gone) {
+        // a round of reap may hold it still, and the names may come back
+        gone.dropped.clear();
+      }
+    }
+    if (place.database() == 0 || place.tablespace() == Place.UNRESOLVED) {
       return;
     }
-    int fd = Posix.openat(rootFd, "base", Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
-    int r = fd < 0 ? fd : backing.fsync(fd);
-    if (fd >= 0) {
-      Posix.close(fd);
-    }
+    int r = syncDirectory(rootFd, parentPath);
     if (r < 0) {
-      log.warn("base: {}; the key file of database {} stays", Errno.describe(r), place.database());
+      log.warn(
+          "{}: {}; the keys of database {} stay", parentPath, Errno.describe(r), place.database());
       return;
     }
     try {
-      keys.dropDatabase(place.database());
-      log.info("database {} was dropped, and its key file", place.database());
+      RelationKeys relationKeys = keys.relationKeys(place.database());
+      int left = 0;
+      for (RelationKeys.Entry e : relationKeys.entries()) {
+        if (e.tablespaceOid() == place.tablespace()) {
+          relationKeys.free(e.tablespaceOid(), e.relNumber());
+        } else {
+          left++;
+        }
+      }
+      if (left == 0) {
+        keys.dropDatabase(place.database());
+        log.info("database {} was dropped, and its key file", place.database());
+      } else {
+        relationKeys.sync();
+      }
     } catch (KeyException e) {
       log.warn("key file of dropped database {}: {}", place.database(), e.getMessage());
     }

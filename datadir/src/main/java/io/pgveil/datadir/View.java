@@ -576,9 +576,10 @@ final class View implements FileSystem {
       if (n != null) {
         unlinked(n, parent, name, true);
       }
-      if (place.role() == Place.Role.DATABASE) {
+      String parentPath = parent.path();
+      if (place.role() == Place.Role.DATABASE && parentPath != null) {
         dataDirectory.databaseDirectoryRemoved(
-            rootFd, n != null && n.place != null ? n.place : place);
+            rootFd, parentPath, n != null && n.place != null ? n.place : place);
       }
       return 0;
     } finally {

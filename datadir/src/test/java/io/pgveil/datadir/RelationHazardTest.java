@@ -48,8 +48,9 @@ class RelationHazardTest {
     c.backing.before =
         call -> {
           if (call.what().equals("pwrite") && call.path().startsWith("base/5/") && !call.isZero()) {
-            int rel = Integer.parseInt(call.path().substring(7).split("[_.]")[0]);
-            if (!c.keys.relationKeys(5).isDurable(Place.DEFAULT_TABLESPACE, rel)) {
+            String digits = call.path().replaceAll("^base/5/([0-9]*).*", "$1");
+            int rel = digits.isEmpty() ? 0 : Integer.parseInt(digits);
+            if (rel != 0 && !c.keys.relationKeys(5).isDurable(Place.DEFAULT_TABLESPACE, rel)) {
               early.add(call.toString());
             }
           }
