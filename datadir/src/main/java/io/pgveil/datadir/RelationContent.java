@@ -13,7 +13,8 @@ import org.jspecify.annotations.Nullable;
  * <p>A file may end inside a page (a tool copies in 4-KiB steps, a full disk cuts a write). The
  * format knows whole pages only, so the n bytes of such a tail are stored as the first n/16 blocks
  * of the encrypted page and, for the rest of up to 15 bytes, the clear bytes XOR one more cipher
- * block; n zero bytes stay raw. The tail is encoded anew as soon as the file grows, so no reader
+ * block; n zero bytes stay raw. (Where the rest is all of the tail and equals those cipher bytes,
+ * it would become zeros, so it stays as it is: both rules are their own inverse.) The tail is encoded anew as soon as the file grows, so no reader
  * but ours meets this form.
  */
 final class RelationContent extends Content {
@@ -448,9 +449,8 @@ final class RelationContent extends Content {
       byte[] clear = java.util.Arrays.copyOfRange(b, at + whole, at + n);
       System.arraycopy(s.page, 0, b, at, whole);
       tailBlock(cipher, b, at, whole, block, s);
-      for (int i = 0; i < clear.length; i++) {
-        b[at + whole + i] = (byte) (clear[i] ^ s.page[i]);
-      }
+      xorTail(clear, whole == 0, s);
+      System.arraycopy(clear, 0, b, at + whole, clear.length);
     } else {
       System.arraycopy(s.page, 0, b, at, whole);
     }
@@ -468,9 +468,7 @@ final class RelationContent extends Content {
     byte[] tail = java.util.Arrays.copyOfRange(b, at + whole, at + n);
     if (tail.length > 0) {
       tailBlock(cipher, b, at, whole, block, s);
-      for (int i = 0; i < tail.length; i++) {
-        tail[i] ^= s.page[i];
-      }
+      xorTail(tail, whole == 0, s);
     }
     System.arraycopy(b, at, s.page, 0, whole);
     java.util.Arrays.fill(s.page, whole, PAGE, (byte) 0);
@@ -479,6 +477,16 @@ final class RelationContent extends Content {
     cipher.decrypt(s.page, 0, file.fork(), block, s.page, 0);
     System.arraycopy(s.page, 0, b, at, whole);
     System.arraycopy(tail, 0, b, at + whole, tail.length);
+  }
+
+  /** XORs the cipher block that {@link #tailBlock} made; see the class comment for {@code alone}. */
+  private static void xorTail(byte[] tail, boolean alone, Scratch s) {
+    int n = tail.length;
+    if (!alone || !java.util.Arrays.equals(tail, 0, n, s.page, 0, n)) {
+      for (int i = 0; i < n; i++) {
+        tail[i] ^= s.page[i];
+      }
+    }
   }
 
   /** One more cipher block, from the last whole one, for the up to 15 bytes behind it. */

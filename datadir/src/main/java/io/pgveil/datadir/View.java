@@ -1403,6 +1403,11 @@ final class View implements FileSystem {
     if (f == null) {
       return -Errno.EBADF;
     }
+    // what waits in memory is no hole: cp would copy zeros in its place
+    int r = f.flush();
+    if (r < 0) {
+      return r;
+    }
     f.lock.readLock().lock();
     try {
       return f.content.seek(offset, whence);
