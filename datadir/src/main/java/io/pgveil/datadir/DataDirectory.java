@@ -520,8 +520,18 @@ public final class DataDirectory implements AutoCloseable {
 
   // ---- contents ----
 
-  /** The content of a file of this kind over {@code fd}; {@code size} is that on disk. */
-  Content content(FileKind kind, @Nullable RelationFile file, String name, int fd, long size)
+  /**
+   * The content of a file of this kind over {@code fd}; {@code size} is that on disk.
+   *
+   * @param directory of a stored relation
+   */
+  Content content(
+      FileKind kind,
+      @Nullable RelationFile file,
+      RelationFiles.@Nullable Directory directory,
+      String name,
+      int fd,
+      long size)
       throws DataDirectoryException {
     return switch (kind) {
       case RELATION, TEMP_RELATION -> {
@@ -529,7 +539,8 @@ public final class DataDirectory implements AutoCloseable {
           throw new IllegalArgumentException(name);
         }
         RelationContent c =
-            new RelationContent(backing, fd, size, file, relations.keysOf(file), deferredBudget);
+            new RelationContent(
+                backing, fd, size, file, relations.keysOf(file, directory), deferredBudget);
         c.resolveKey();
         yield c;
       }

@@ -29,7 +29,12 @@ final class RelationContent extends Content {
      */
     @Nullable CipherPool<PageCipher> find() throws DataDirectoryException;
 
-    /** Gives the relation a new internal key. */
+    /**
+     * Gives the relation a new internal key.
+     *
+     * @throws DataDirectoryException also if another file of the relation holds pages: they were
+     *     written with the key that is lost, and would read as noise from then on
+     */
     CipherPool<PageCipher> create() throws DataDirectoryException;
 
     /** Whether the internal key is durable: cipher bytes may be written. */
@@ -101,9 +106,23 @@ final class RelationContent extends Content {
   }
 
   private boolean isAllZero() {
-    if (!deferred.isEmpty()) {
-      return false;
+    return deferred.isEmpty() && isAllZero(backing, fd, size);
+  }
+
+  /** Whether the file holds zeros alone, or cannot be found. */
+  static boolean isAllZero(Backing backing, int rootFd, String path) {
+    int fd = backing.openat(rootFd, path, Posix.O_RDONLY | Posix.O_NOFOLLOW, 0);
+    if (fd < 0) {
+      return fd == -Errno.ENOENT;
     }
+    try {
+      return isAllZero(backing, fd, Long.MAX_VALUE);
+    } finally {
+      backing.close(fd);
+    }
+  }
+
+  private static boolean isAllZero(Backing backing, int fd, long size) {
     Scratch s = Scratch.get();
     long p = 0;
     while (p < size) {
@@ -422,7 +441,11 @@ final class RelationContent extends Content {
   @Override
   void close() {
     deferred.clear();
-    ciphers = null;
+    CipherPool<PageCipher> c = ciphers;
+    if (c != null) {
+      c.close();
+      ciphers = null;
+    }
   }
 
   private int block(long offset) {

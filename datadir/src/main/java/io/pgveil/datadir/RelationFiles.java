@@ -10,9 +10,11 @@ import io.pgveil.linux.Errno;
 import io.pgveil.linux.Memory;
 import io.pgveil.linux.Posix;
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -136,6 +138,64 @@ final class RelationFiles {
       }
     }
 
+    /**
+     * A new key for a relation whose files are there, but no key: a crash came before it was
+     * durable. Null if the relation has no file.
+     *
+     * @param file holds nothing that is needed
+     */
+    synchronized @Nullable InternalKey createMissing(RelationFile file)
+        throws DataDirectoryException {
+      if (counts().getOrDefault(file.relNumber(), 0) == 0) {
+        return null;
+      }
+      try {
+        InternalKey key = relationKeys.find(tablespace, file.relNumber());
+        if (key == null) {
+          requireEmptyBut(file);
+          key = relationKeys.create(tablespace, file.relNumber(), cipherType);
+        }
+        return key;
+      } catch (KeyException e) {
+        throw failed(e);
+      }
+    }
+
+    private void requireEmptyBut(RelationFile file) throws DataDirectoryException {
+      int fd = Posix.openat(rootFd, path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
+      if (fd < 0) {
+        throw new DataDirectoryException(-fd, path + ": " + Errno.describe(fd));
+      }
+      List<String> holdData = new ArrayList<>();
+      try {
+        DirectoryScan.forEach(
+            fd,
+            (name, type, ino) -> {
+              RelationFile f = RelationFile.parse(tablespace, database, name);
+              if (f != null
+                  && f.relNumber() == file.relNumber()
+                  && !f.isTemporary()
+                  && !f.equals(file)
+                  && !RelationContent.isAllZero(backing, rootFd, path + "/" + name)) {
+                holdData.add(name);
+              }
+            });
+      } finally {
+        Posix.close(fd);
+      }
+      if (!holdData.isEmpty()) {
+        throw new DataDirectoryException(
+            Errno.EIO,
+            "no internal key for "
+                + file
+                + ", and "
+                + path
+                + "/"
+                + holdData.getFirst()
+                + " was written with it; restore pg_tde/ and the data files from the same backup");
+      }
+    }
+
     void beforeRemove() throws DataDirectoryException {
       counts();
     }
@@ -247,8 +307,8 @@ final class RelationFiles {
   }
 
   /** Key access for the content of one relation file. */
-  RelationContent.Keys keysOf(RelationFile f) {
-    return f.isTemporary() ? new TemporaryKeys(f) : new StoredKeys(f);
+  RelationContent.Keys keysOf(RelationFile f, @Nullable Directory directory) {
+    return f.isTemporary() ? new TemporaryKeys(f) : new StoredKeys(f, directory);
   }
 
   void temporaryRemoved(RelationFile f) {
@@ -278,11 +338,13 @@ final class RelationFiles {
 
   private final class StoredKeys implements RelationContent.Keys {
     private final RelationFile file;
+    private final @Nullable Directory directory;
     private final RelationKeys relationKeys;
     private volatile boolean durable;
 
-    StoredKeys(RelationFile file) {
+    StoredKeys(RelationFile file, @Nullable Directory directory) {
       this.file = file;
+      this.directory = directory;
       this.relationKeys = keys.relationKeys(file.database());
     }
 
@@ -298,11 +360,17 @@ final class RelationFiles {
 
     @Override
     public CipherPool<PageCipher> create() throws DataDirectoryException {
-      try {
-        return pool(relationKeys.create(file.tablespace(), file.relNumber(), cipherType));
-      } catch (KeyException e) {
-        throw failed(e);
+      if (directory == null) {
+        throw new DataDirectoryException(
+            Errno.EIO, "no link in pg_tblspc leads to the tablespace of " + file);
       }
+      InternalKey key = directory.createMissing(file);
+      if (key == null) {
+        // the file has no name any more: its key dies with it
+        durable = true;
+        key = InternalKey.generate(cipherType);
+      }
+      return pool(key);
     }
 
     @Override

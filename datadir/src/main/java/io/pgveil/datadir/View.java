@@ -812,7 +812,7 @@ final class View implements FileSystem {
             }
           }
         }
-        int r = replaceBy(n, newKind, newFile, newName, source, to);
+        int r = replaceBy(n, newKind, newFile, born, newName, source, to);
         if (born != null && newFile != null && !targetExists) {
           synchronized (born) {
             if (r >= 0) {
@@ -870,6 +870,7 @@ final class View implements FileSystem {
       Node n,
       FileKind newKind,
       @Nullable RelationFile newFile,
+      RelationFiles.@Nullable Directory newDirectory,
       String newName,
       Stat before,
       String path)
@@ -893,8 +894,11 @@ final class View implements FileSystem {
         if (asRoot) {
           Posix.fchown(fd, before.uid, before.gid);
         }
-        content = dataDirectory.content(newKind, newFile, newName, fd, 0);
+        content = dataDirectory.content(newKind, newFile, newDirectory, newName, fd, 0);
         int r = copyContent(old.content, content);
+        if (r >= 0) {
+          r = content.flush();
+        }
         if (r >= 0) {
           r = content.beforeSync();
         }
@@ -922,7 +926,7 @@ final class View implements FileSystem {
           n.open = fresh;
         }
         // a sync may still be using the old descriptor: it goes with the new one
-        fresh.retiredFd = old.fd;
+        fresh.retire(old);
         old.replaced = true;
         old.content.close();
         return 0;
@@ -984,11 +988,11 @@ final class View implements FileSystem {
         long size = f.content.size;
         OpenFile fresh =
             new OpenFile(
-                f.fd, kind, null, dataDirectory.content(kind, null, name.name(), f.fd, size));
+                f.fd, kind, null, dataDirectory.content(kind, null, null, name.name(), f.fd, size));
         fresh.users = f.users;
         fresh.dirty = f.dirty;
         fresh.syncError = f.syncError;
-        fresh.retiredFd = f.retiredFd;
+        fresh.takeRetired(f);
         n.open = fresh;
         f.replaced = true;
         f.content.close();
@@ -1072,7 +1076,7 @@ final class View implements FileSystem {
     }
     Stat copy = new Stat();
     copy(before, copy);
-    return replaceBy(n, newKind, null, newName, copy, from);
+    return replaceBy(n, newKind, null, null, newName, copy, from);
   }
 
   // ---- open files ----
@@ -1125,7 +1129,11 @@ final class View implements FileSystem {
     if (r >= 0) {
       try {
         RelationFile rf = place.relationFile(name.name());
-        Content c = dataDirectory.content(kind, rf, name.name(), fd, s.size);
+        RelationFiles.Directory d =
+            kind == FileKind.RELATION && place.tablespace() != Place.UNRESOLVED
+                ? relationDirectory(name.parent())
+                : null;
+        Content c = dataDirectory.content(kind, rf, d, name.name(), fd, s.size);
         return new OpenFile(fd, kind, rf, c);
       } catch (DataDirectoryException e) {
         log.error("{}: {}", path, e.getMessage());
@@ -1157,10 +1165,15 @@ final class View implements FileSystem {
 
   /** The caller holds the node's monitor. */
   private void close(Node n, OpenFile f) {
-    f.content.close();
-    backing.close(f.fd);
-    if (f.retiredFd >= 0) {
-      backing.close(f.retiredFd);
+    // a flush of waiting pages may be going on; the descriptor's number may come back at once
+    f.lock.writeLock().lock();
+    try {
+      f.replaced = true;
+      f.content.close();
+      backing.close(f.fd);
+      f.closeRetired(backing);
+    } finally {
+      f.lock.writeLock().unlock();
     }
     n.open = null;
     dropIfUnused(n);
@@ -1300,7 +1313,7 @@ final class View implements FileSystem {
           }
         } else {
           FileKind kind = parent.directoryPlace().file(name);
-          f = new OpenFile(fd, kind, rf, dataDirectory.content(kind, rf, name, fd, s.stat.size));
+          f = new OpenFile(fd, kind, rf, dataDirectory.content(kind, rf, d, name, fd, s.stat.size));
           n.open = f;
         }
         f.users++;
