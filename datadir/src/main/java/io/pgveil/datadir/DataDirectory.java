@@ -301,7 +301,7 @@ public final class DataDirectory implements AutoCloseable {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    views.keySet().forEach(View::stopped);
+    views.keySet().forEach(View::closeAll);
     relations.reap();
     try {
       keys.sync();

@@ -348,7 +348,16 @@ final class RelationContent extends Content {
     } catch (DataDirectoryException e) {
       return -e.errno();
     }
-    return deferred.writeTo(backing, fd, Scratch.get().io);
+    // these pages were written when the caller wrote them: the time stays as it is
+    Scratch s = Scratch.get();
+    int known = backing.fstat(fd, s.stat2);
+    long mtime = s.stat2.mtime;
+    int mtimeNanos = s.stat2.mtimeNanos;
+    int r = deferred.writeTo(backing, fd, s.io);
+    if (known >= 0) {
+      Posix.futimens(fd, 0, Posix.UTIME_OMIT, mtime, mtimeNanos);
+    }
+    return r;
   }
 
   @Override

@@ -716,6 +716,9 @@ final class View implements FileSystem {
     }
 
     private int directory() throws DataDirectoryException {
+      if ((flags & Posix.RENAME_EXCHANGE) != 0) {
+        return -Errno.EINVAL;
+      }
       Place before = dataDirectory.resolve(parent.directoryPlace().directory(name), View.this);
       Place after = dataDirectory.resolve(newParent.directoryPlace().directory(newName), View.this);
       if (!before.holdsTheSameAs(after) && !isEmptyDirectory(from)) {
@@ -726,6 +729,7 @@ final class View implements FileSystem {
       if (r < 0) {
         return r;
       }
+      targetGone();
       moved(after);
       return 0;
     }
@@ -895,7 +899,14 @@ final class View implements FileSystem {
           Posix.fchown(fd, before.uid, before.gid);
         }
         content = dataDirectory.content(newKind, newFile, newDirectory, newName, fd, 0);
-        int r = copyContent(old.content, content);
+        // PostgreSQL fills WAL files so that no disk can be full when it writes to them
+        int r =
+            newKind == FileKind.WAL_SEGMENT && old.content.size > 0
+                ? backing.fallocate(fd, Posix.FALLOC_FL_KEEP_SIZE, 0, old.content.size)
+                : 0;
+        if (r >= 0 || r == -Errno.EOPNOTSUPP) {
+          r = copyContent(old.content, content);
+        }
         if (r >= 0) {
           r = content.flush();
         }
@@ -1186,17 +1197,31 @@ final class View implements FileSystem {
         return true;
       }
       // what was written through this descriptor must not lose its error with it
-      if (f.flush() < 0) {
-        return n.isUnlinked();
-      }
-      if (f.dirty
-          && f.kind != FileKind.SPILL
-          && f.kind != FileKind.TEMP_RELATION
-          && f.sync(false) < 0) {
-        return n.isUnlinked();
+      if (f.content.mustStayOpen() || !bringToDisk(f)) {
+        return false;
       }
       close(n, f);
       return true;
+    }
+  }
+
+  private static boolean bringToDisk(OpenFile f) {
+    boolean durable = f.kind != FileKind.SPILL && f.kind != FileKind.TEMP_RELATION;
+    return f.flush() >= 0 && !(durable && f.dirty && f.sync(false) < 0);
+  }
+
+  /** Closes every file, those too that the kernel did not release; no request comes any more. */
+  void closeAll() {
+    for (Node n : nodes.values()) {
+      synchronized (n) {
+        OpenFile f = n.open;
+        if (f != null) {
+          if (!n.isUnlinked() && !bringToDisk(f)) {
+            log.error("node {} ({}): not everything could be synced", n.id, f.kind);
+          }
+          close(n, f);
+        }
+      }
     }
   }
 
@@ -1575,11 +1600,6 @@ final class View implements FileSystem {
     out.nameMax = (int) Memory.getLong(s.io + 64);
     out.fragmentSize = (int) Memory.getLong(s.io + 72);
     return 0;
-  }
-
-  @Override
-  public void stopped() {
-    idle.closeAll();
   }
 
   /** Writes what waits for a durable key; called from a background thread. */
