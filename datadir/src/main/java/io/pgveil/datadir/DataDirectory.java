@@ -250,7 +250,7 @@ public final class DataDirectory implements AutoCloseable {
               + cipherDirectory
               + " could be damaged by a power cut under encryption: "
               + risk
-              + "; to serve it all the same, say --allow-torn-pages");
+              + "; to serve it all the same, say --accept-torn-pages");
     }
     log.warn("torn pages may damage this cluster: {}", risk);
   }
