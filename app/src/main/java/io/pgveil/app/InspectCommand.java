@@ -1,12 +1,11 @@
 package io.pgveil.app;
 
-import io.pgveil.app.cluster.CipherDirectory;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
+import io.pgveil.datadir.check.Inspector;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Map;
-import org.jspecify.annotations.Nullable;
+import java.util.List;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -20,8 +19,15 @@ import picocli.CommandLine.Parameters;
       "Never prints key bytes."
     })
 final class InspectCommand extends PgveilCommand {
-  @Parameters(paramLabel = "FILE", description = "A file in a cipher directory.")
+  @Parameters(paramLabel = "FILE", description = "A file in a cipher directory, or a keyring.")
   Path file;
+
+  @Option(
+      names = "--block",
+      defaultValue = "0",
+      paramLabel = "N",
+      description = "The page to look at, counted in this file. Default: ${DEFAULT-VALUE}.")
+  int block;
 
   @Option(names = "--json", description = "Print JSON.")
   boolean json;
@@ -33,28 +39,22 @@ final class InspectCommand extends PgveilCommand {
       throw new CommandException(
           ExitCode.USAGE, "cannot inspect", path, "no such file, or not readable");
     }
-    Path cipher = cipherDirectoryOf(path);
-    if (cipher == null) {
-      throw new CommandException(
-          ExitCode.CIPHER_DIR_FOREIGN, "cannot inspect", path, "it is in no cipher directory");
-    }
-    Map<String, String> facts = storage().inspect(cipher, path);
+    List<Inspector.Group> groups =
+        storage().inspect(Inspector.cipherDirectoryOf(path), path, block);
     if (json) {
-      Json.print(out(), facts);
+      Json.print(out(), groups);
     } else {
-      int width = facts.keySet().stream().mapToInt(String::length).max().orElse(1);
-      facts.forEach((name, value) -> out().printf("%-" + width + "s  %s%n", name, value));
+      groups.forEach(this::print);
     }
     out().flush();
     return ExitCode.OK;
   }
 
-  private static @Nullable Path cipherDirectoryOf(Path file) throws CommandException {
-    for (Path p = file.getParent(); p != null; p = p.getParent()) {
-      if (CipherDirectory.kind(p) == CipherDirectory.Kind.PGVEIL) {
-        return p;
-      }
+  private void print(Inspector.Group group) {
+    out().println(group.title());
+    int width = group.fields().stream().mapToInt(f -> f.name().length()).max().orElse(1);
+    for (Inspector.Field f : group.fields()) {
+      out().printf("  %-" + width + "s  %s%n", f.name(), f.value());
     }
-    return null;
   }
 }

@@ -9,6 +9,10 @@ import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.Modes;
 import io.pgveil.app.storage.Storage;
+import io.pgveil.datadir.check.Count;
+import io.pgveil.datadir.check.Finding;
+import io.pgveil.datadir.check.Inspector;
+import io.pgveil.datadir.check.Report;
 import io.pgveil.linux.ByteString;
 import io.pgveil.linux.Errno;
 import io.pgveil.linux.LinuxException;
@@ -21,6 +25,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A storage that does not encrypt: the mount is a bind mount of {@code clear/} in the cipher
@@ -158,12 +163,18 @@ final class BindStorage implements Storage {
   }
 
   @Override
-  public List<Finding> verify(Path cipherDirectory, Progress progress) {
-    return List.of(new Finding("clear", "not encrypted"));
+  public Report verify(Path cipherDirectory, Progress progress) {
+    Finding finding = new Finding(Finding.Severity.FINDING, "clear", "not encrypted", "encrypt it");
+    return new Report(Report.Mode.PGVEIL, List.of(finding), 0, Map.of(Count.FILES, 1L), List.of());
   }
 
   @Override
-  public Map<String, String> inspect(Path cipherDirectory, Path file) {
-    return Map.of(INTERNAL_KEY, file.getFileName().toString());
+  public List<Inspector.Group> inspect(@Nullable Path cipherDirectory, Path file, int block) {
+    return List.of(
+        new Inspector.Group(
+            "internal key",
+            List.of(
+                new Inspector.Field("key file", "pg_tde/5_keys"),
+                new Inspector.Field("entry", file.getFileName().toString()))));
   }
 }

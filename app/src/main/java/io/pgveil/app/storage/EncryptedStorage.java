@@ -9,6 +9,9 @@ import io.pgveil.app.error.ExitCode;
 import io.pgveil.datadir.Backing;
 import io.pgveil.datadir.DataDirectory;
 import io.pgveil.datadir.DataDirectoryException;
+import io.pgveil.datadir.check.Inspector;
+import io.pgveil.datadir.check.Report;
+import io.pgveil.datadir.check.Verifier;
 import io.pgveil.fuse.FuseSession;
 import io.pgveil.fuse.MountException;
 import io.pgveil.fuse.MountOptions;
@@ -20,12 +23,14 @@ import io.pgveil.keys.KeyException;
 import io.pgveil.keys.Scope;
 import io.pgveil.keys.SetKey;
 import io.pgveil.linux.Posix;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -93,6 +98,22 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
+  /**
+   * Reads the key file of every database: what is damaged or unknown is told at the start and not
+   * when the first file of that database is opened. Needs no principal key.
+   */
+  private static void checkKeyFiles(KeyDirectory keys, Path cipherDirectory)
+      throws CommandException {
+    try {
+      keys.relationKeys(0).count();
+      for (int database : keys.databases()) {
+        keys.relationKeys(database).count();
+      }
+    } catch (KeyException e) {
+      throw Failures.of("cannot use the key directory", e, keys, cipherDirectory);
+    }
+  }
+
   /** New internal keys are as long as the principal key of the server. */
   private static CipherType cipherOf(KeyDirectory keys, Path cipherDirectory)
       throws CommandException {
@@ -111,6 +132,7 @@ public final class EncryptedStorage implements Storage {
         openKeys(cipherDirectory, List.of(cipherDirectory, request.mountPoint()), false);
     DataDirectory dataDirectory = null;
     try {
+      checkKeyFiles(keys, cipherDirectory);
       awaitKeys(keys, request);
       CipherType cipher = cipherOf(keys, cipherDirectory);
       // the kernel has applied the caller's mask to the modes that the file system is asked for
@@ -160,8 +182,7 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
-  private static void close(
-      @org.jspecify.annotations.Nullable DataDirectory dataDirectory, KeyDirectory keys) {
+  private static void close(@Nullable DataDirectory dataDirectory, KeyDirectory keys) {
     if (dataDirectory != null) {
       dataDirectory.close();
     }
@@ -269,12 +290,27 @@ public final class EncryptedStorage implements Storage {
   }
 
   @Override
-  public List<Finding> verify(Path cipherDirectory, Progress progress) throws CommandException {
-    throw new UnsupportedOperationException();
+  public Report verify(Path cipherDirectory, Progress progress) throws CommandException {
+    try (KeyDirectory keys = openKeys(cipherDirectory, List.of(cipherDirectory), true)) {
+      int threads = Math.min(2, Runtime.getRuntime().availableProcessors());
+      return new Verifier(cipherDirectory, keys, new Verifier.Options(List.of(), threads))
+          .verify(progress::update);
+    }
   }
 
   @Override
-  public Map<String, String> inspect(Path cipherDirectory, Path file) throws CommandException {
-    throw new UnsupportedOperationException();
+  public List<Inspector.Group> inspect(@Nullable Path cipherDirectory, Path file, int block)
+      throws CommandException {
+    Path root = cipherDirectory == null ? file.resolveSibling(".") : cipherDirectory;
+    try (KeyDirectory keys =
+        cipherDirectory == null
+            ? null
+            : openKeys(cipherDirectory, List.of(cipherDirectory), true)) {
+      return new Inspector(root, List.of(), keys).inspect(file, block);
+    } catch (IOException e) {
+      throw new CommandException(
+              ExitCode.IO_ERROR, "cannot inspect", file, String.valueOf(e.getMessage()))
+          .causedBy(e);
+    }
   }
 }
