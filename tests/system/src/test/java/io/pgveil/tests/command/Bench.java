@@ -44,6 +44,14 @@ record Bench(
 
   /** Runs a command in this JVM. */
   Command.Result pgveil(Object... arguments) throws Exception {
+    return run(() -> {}, arguments);
+  }
+
+  private interface Meanwhile {
+    void run() throws Exception;
+  }
+
+  private static Command.Result run(Meanwhile meanwhile, Object... arguments) throws Exception {
     String[] args = Arrays.stream(arguments).map(Object::toString).toArray(String[]::new);
     StringWriter out = new StringWriter();
     StringWriter err = new StringWriter();
@@ -60,10 +68,7 @@ record Bench(
                             .execute(args)));
     long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
     while (!thread.join(Duration.ofMillis(100))) {
-      if (cluster.isMounted()) {
-        // it should not have been: end it, the exit code 0 tells
-        Command.of("umount", cluster.mount()).run();
-      }
+      meanwhile.run();
       assertThat(System.nanoTime())
           .as("does not end: %s\n%s%s", List.of(args), out, err)
           .isLessThan(end);
@@ -77,7 +82,20 @@ record Bench(
   }
 
   Command.Result mount(Path cipher, Path mountPoint) throws Exception {
-    return pgveil("mount", cipher, mountPoint, "--log-file", log(), "--provider-wait", 0);
+    return run(
+        () -> {
+          if (UpDirectory.isMounted(mountPoint)) {
+            // it should not have been: end it, the exit code 0 tells
+            Command.of("umount", mountPoint).run();
+          }
+        },
+        "mount",
+        cipher,
+        mountPoint,
+        "--log-file",
+        log(),
+        "--provider-wait",
+        0);
   }
 
   /** Where the commands are told to write their log. */
