@@ -447,6 +447,12 @@ final class WalStream {
       return true;
     }
     if (compare(tli, lsn, newest.tli(), newest.startLsn()) < 0) {
+      // pg_tde's ranges are ordered: a new one here would take what lies behind it away
+      log.warn(
+          "WAL of timeline {} before the newest range is written again with other content; it stays"
+              + " under its old key, so a copy of the cipher directory from before shows where they"
+              + " differ",
+          Integer.toUnsignedString(tli));
       return false;
     }
     if (encrypt) {
