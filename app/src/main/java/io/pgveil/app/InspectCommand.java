@@ -5,7 +5,10 @@ import io.pgveil.app.error.ExitCode;
 import io.pgveil.datadir.check.Inspector;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -19,18 +22,18 @@ import picocli.CommandLine.Parameters;
       "Never prints key bytes."
     })
 final class InspectCommand extends PgveilCommand {
-  @Parameters(paramLabel = "FILE", description = "A file in a cipher directory, or a keyring.")
+  @Parameters(paramLabel = "FILE", description = "A file in a cipher directory.")
   Path file;
-
-  @Option(
-      names = "--block",
-      defaultValue = "0",
-      paramLabel = "N",
-      description = "The page to look at, counted in this file. Default: ${DEFAULT-VALUE}.")
-  int block;
 
   @Option(names = "--json", description = "Print JSON.")
   boolean json;
+
+  @Option(
+      names = "--block",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Page to look at in a relation or WAL file, from 0. Default: ${DEFAULT-VALUE}.")
+  int block;
 
   @Override
   ExitCode run() throws CommandException {
@@ -39,22 +42,33 @@ final class InspectCommand extends PgveilCommand {
       throw new CommandException(
           ExitCode.USAGE, "cannot inspect", path, "no such file, or not readable");
     }
-    List<Inspector.Group> groups =
-        storage().inspect(Inspector.cipherDirectoryOf(path), path, block);
+    // a keyring lies in none, and is described all the same
+    Path cipher = Inspector.cipherDirectoryOf(path);
+    if (cipher == null) {
+      cipher = Objects.requireNonNullElse(path.getParent(), path);
+    }
+    List<Inspector.Group> groups = storage().inspect(cipher, path, block);
     if (json) {
-      Json.print(out(), groups);
+      Map<String, Map<String, String>> all = new LinkedHashMap<>();
+      for (Inspector.Group g : groups) {
+        Map<String, String> fields = new LinkedHashMap<>();
+        g.fields().forEach(f -> fields.put(f.name(), f.value()));
+        all.put(g.title(), fields);
+      }
+      Json.print(out(), all);
     } else {
-      groups.forEach(this::print);
+      int width =
+          groups.stream()
+              .flatMap(g -> g.fields().stream())
+              .mapToInt(f -> f.name().length())
+              .max()
+              .orElse(1);
+      for (Inspector.Group g : groups) {
+        out().println(g.title());
+        g.fields().forEach(f -> out().printf("  %-" + width + "s  %s%n", f.name(), f.value()));
+      }
     }
     out().flush();
     return ExitCode.OK;
-  }
-
-  private void print(Inspector.Group group) {
-    out().println(group.title());
-    int width = group.fields().stream().mapToInt(f -> f.name().length()).max().orElse(1);
-    for (Inspector.Field f : group.fields()) {
-      out().printf("  %-" + width + "s  %s%n", f.name(), f.value());
-    }
   }
 }

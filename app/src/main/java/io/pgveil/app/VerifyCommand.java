@@ -23,61 +23,59 @@ import picocli.CommandLine.Option;
 final class VerifyCommand extends PgveilCommand {
   @Mixin ClusterOption cluster = new ClusterOption();
 
-  @Option(names = "--json", description = "Print JSON.")
-  boolean json;
+  @Option(names = "--list-clear", description = "List every file that is not encrypted.")
+  boolean listClear;
 
   @Override
   ExitCode run() throws CommandException {
     Path directory = cluster.cipherDirectory();
-    Report report =
-        CipherDirectory.kind(directory) == CipherDirectory.Kind.PG_TDE
-            ? verify(directory) // not ours: it gets no lock file
-            : verifyLocked(CipherDirectory.require(directory, "cannot verify"));
-    if (json) {
-      Json.print(out(), report);
-    } else {
-      print(report, directory);
+    boolean foreign = CipherDirectory.kind(directory) == CipherDirectory.Kind.PG_TDE;
+    Path cipher = CipherDirectory.requireKeys(directory, "cannot verify");
+    ProgressBar bar = new ProgressBar(err());
+    Report report;
+    // a cluster of pg_tde is left exactly as it is, without a lock file of ours
+    try (ClusterLock lock = foreign ? null : ClusterLock.acquire(cipher, "verify")) {
+      report = storage().verify(cipher, bar);
+    } finally {
+      bar.clear();
     }
+    print(cipher, report);
     out().flush();
     return report.isClean() ? ExitCode.OK : ExitCode.FINDINGS;
   }
 
-  private Report verifyLocked(Path cipher) throws CommandException {
-    try (ClusterLock lock = ClusterLock.acquire(cipher, "verify")) {
-      return verify(cipher);
-    }
-  }
-
-  private Report verify(Path cipher) throws CommandException {
-    ProgressBar bar = new ProgressBar(err());
-    try {
-      return storage().verify(cipher, bar);
-    } finally {
-      bar.clear();
-    }
-  }
-
-  private void print(Report report, Path directory) {
+  private void print(Path cipher, Report report) {
     for (Finding f : report.findings()) {
-      out()
-          .printf(
-              "%s%s: %s%s%n",
-              f.severity() == Finding.Severity.NOTE ? "note: " : "",
-              f.object(),
-              f.what(),
-              f.remedy().isEmpty() ? "" : "; " + f.remedy());
-    }
-    report.clearFiles().forEach(f -> out().println("clear: " + f));
-    for (Count count : Count.values()) {
-      if (report.count(count) > 0) {
-        out().printf("%,15d %s%n", report.count(count), count.text());
+      boolean note = f.severity() == Finding.Severity.NOTE;
+      out().println((note ? "note: " : "") + f.object() + ": " + f.what());
+      if (!f.remedy().isEmpty()) {
+        out().println("  remedy: " + f.remedy());
       }
     }
-    long found =
+    if (report.leftOut() > 0) {
+      out().println("... and " + report.leftOut() + " more findings");
+    }
+    for (Count c : Count.values()) {
+      if (report.count(c) > 0) {
+        out().printf("%15d %s%n", report.count(c), c.text());
+      }
+    }
+    if (report.mode() == Report.Mode.PG_TDE) {
+      out()
+          .printf(
+              "This is a cluster of pg_tde: %d relation files are clear%s.%n",
+              report.clearFiles().size(), listClear ? ":" : " (--list-clear names them)");
+      if (listClear) {
+        report.clearFiles().forEach(f -> out().println("  " + f));
+      }
+    }
+    long findings =
         report.leftOut()
             + report.findings().stream()
                 .filter(f -> f.severity() == Finding.Severity.FINDING)
                 .count();
-    out().println((found == 0 ? "nothing found" : found + " findings") + " in " + directory);
+    out()
+        .println(
+            findings == 0 ? "nothing found in " + cipher : findings + " findings in " + cipher);
   }
 }

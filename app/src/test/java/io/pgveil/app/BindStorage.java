@@ -9,7 +9,6 @@ import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.Modes;
 import io.pgveil.app.storage.Storage;
-import io.pgveil.datadir.check.Count;
 import io.pgveil.datadir.check.Finding;
 import io.pgveil.datadir.check.Inspector;
 import io.pgveil.datadir.check.Report;
@@ -25,7 +24,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A storage that does not encrypt: the mount is a bind mount of {@code clear/} in the cipher
@@ -164,17 +162,18 @@ final class BindStorage implements Storage {
 
   @Override
   public Report verify(Path cipherDirectory, Progress progress) {
-    Finding finding = new Finding(Finding.Severity.FINDING, "clear", "not encrypted", "encrypt it");
-    return new Report(Report.Mode.PGVEIL, List.of(finding), 0, Map.of(Count.FILES, 1L), List.of());
+    return new Report(
+        Report.Mode.PGVEIL,
+        List.of(new Finding(Finding.Severity.FINDING, "clear", "not encrypted", "")),
+        0,
+        Map.of(),
+        List.of());
   }
 
   @Override
-  public List<Inspector.Group> inspect(@Nullable Path cipherDirectory, Path file, int block) {
+  public List<Inspector.Group> inspect(Path cipherDirectory, Path file, int block) {
+    String name = String.valueOf(file.getFileName());
     return List.of(
-        new Inspector.Group(
-            "internal key",
-            List.of(
-                new Inspector.Field("key file", "pg_tde/5_keys"),
-                new Inspector.Field("entry", file.getFileName().toString()))));
+        new Inspector.Group("internal key", List.of(new Inspector.Field(Inspector.BASE_IV, name))));
   }
 }

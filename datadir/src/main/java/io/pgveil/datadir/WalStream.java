@@ -69,6 +69,7 @@ final class WalStream {
   // guarded by this
   private boolean runIsNew = true;
   private String runReason = "daemon start";
+  private long lastRewritten = -1;
   private final LastPage last = new LastPage();
   private final byte[] clear = new byte[Scratch.CHUNK + PAGE];
   private final byte[] onDisk = new byte[Scratch.CHUNK + PAGE];
@@ -433,33 +434,41 @@ final class WalStream {
    */
   private boolean placeRange(int tli, long base, long differs) throws KeyException {
     Governed[] all = ranges;
-    boolean encrypt = encryptionWanted.getAsBoolean();
     WalRange newest = all.length == 0 ? null : all[all.length - 1].range;
     long lsn = base + differs - differs % WORD;
-    if (newest == null) {
-      if (!encrypt) {
-        warnUnencrypted();
-        runIsNew = false;
-        return true;
-      }
-      // files may arrive in any order (a base backup): the first range begins before all of them
-      append(WalRange.Type.ENCRYPTED, 1, FIRST_LSN);
-      return true;
-    }
-    if (compare(tli, lsn, newest.tli(), newest.startLsn()) < 0) {
+    if (newest != null && compare(tli, lsn, newest.tli(), newest.startLsn()) < 0) {
+      warnRewritten(tli, base);
       return false;
     }
-    if (encrypt) {
-      append(WalRange.Type.ENCRYPTED, tli, lsn);
-    } else {
+    boolean encrypt = encryptionWanted.getAsBoolean();
+    if (!encrypt) {
       warnUnencrypted();
-      if (newest.type() == WalRange.Type.ENCRYPTED) {
-        append(WalRange.Type.UNENCRYPTED, tli, lsn);
-      } else {
-        runIsNew = false;
-      }
+    }
+    if (encrypt && newest == null) {
+      // files may arrive in any order (a base backup): the first range begins before all of them
+      append(WalRange.Type.ENCRYPTED, 1, FIRST_LSN);
+    } else if (encrypt) {
+      append(WalRange.Type.ENCRYPTED, tli, lsn);
+    } else if (newest != null && newest.type() == WalRange.Type.ENCRYPTED) {
+      append(WalRange.Type.UNENCRYPTED, tli, lsn);
+    } else {
+      runIsNew = false;
     }
     return true;
+  }
+
+  /** Once for each segment: pg_tde's ranges are ordered, a new one would take away what follows. */
+  private void warnRewritten(int tli, long segmentStart) {
+    if (segmentStart == lastRewritten) {
+      return;
+    }
+    lastRewritten = segmentStart;
+    log.warn(
+        "WAL of timeline {}, segment at {}, before the newest range, is written again with other"
+            + " content; it stays under its old key, so a copy of the cipher directory from before"
+            + " shows where they differ",
+        Integer.toUnsignedString(tli),
+        lsn(segmentStart));
   }
 
   private void warnUnencrypted() {
@@ -472,13 +481,17 @@ final class WalStream {
     reload();
     runIsNew = false;
     log.info(
-        "WAL range {} {} begins at timeline {} LSN {}/{} ({})",
+        "WAL range {} {} begins at timeline {} LSN {} ({})",
         r.index(),
         type,
         tli,
-        Long.toHexString(lsn >>> 32).toUpperCase(java.util.Locale.ROOT),
-        Long.toHexString(lsn & 0xffffffffL).toUpperCase(java.util.Locale.ROOT),
+        lsn(lsn),
         runReason);
+  }
+
+  /** PostgreSQL's spelling of an LSN. */
+  private static String lsn(long lsn) {
+    return "%X/%X".formatted(lsn >>> 32, lsn & 0xffffffffL);
   }
 
   /**

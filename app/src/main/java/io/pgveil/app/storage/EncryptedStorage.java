@@ -20,17 +20,20 @@ import io.pgveil.keys.CipherType;
 import io.pgveil.keys.CreateKey;
 import io.pgveil.keys.KeyDirectory;
 import io.pgveil.keys.KeyException;
+import io.pgveil.keys.KeyFileSummary;
 import io.pgveil.keys.Scope;
 import io.pgveil.keys.SetKey;
 import io.pgveil.linux.Posix;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
-import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -41,6 +44,7 @@ public final class EncryptedStorage implements Storage {
   /** Name of the first key provider. */
   static final String FIRST_PROVIDER = "keyring";
 
+  private static final int VERIFY_THREADS = 2;
   private static final Duration RETRY = Duration.ofMillis(500);
 
   private static Path keyDirectory(Path cipherDirectory) {
@@ -66,7 +70,7 @@ public final class EncryptedStorage implements Storage {
       new CreateKey(Scope.SERVER, FIRST_PROVIDER, cluster.keyName(), cipher).run(keys);
       new SetKey(Scope.DEFAULT, Scope.SERVER, FIRST_PROVIDER, cluster.keyName()).run(keys);
     } catch (KeyException e) {
-      throw Failures.of("cannot make the keys", e, made, cipherDirectory);
+      throw Failures.of("cannot make the keys", e, made);
     }
   }
 
@@ -94,23 +98,34 @@ public final class EncryptedStorage implements Storage {
           keyDirectory(cipherDirectory),
           new KeyDirectory.Settings(forbidden, CipherType.AES_128, readOnly));
     } catch (KeyException e) {
-      throw Failures.of("cannot open the key directory", e, null, cipherDirectory);
+      throw Failures.of("cannot open the key directory", e, null);
     }
   }
 
   /**
-   * Reads the key file of every database: what is damaged or unknown is told at the start and not
-   * when the first file of that database is opened. Needs no principal key.
+   * Looks at the head of every relation key file: what is damaged or of an unknown version is told
+   * at the start, and not when the first file of that database is opened. Needs no principal key.
    */
-  private static void checkKeyFiles(KeyDirectory keys, Path cipherDirectory)
-      throws CommandException {
-    try {
-      keys.relationKeys(0).count();
-      for (int database : keys.databases()) {
-        keys.relationKeys(database).count();
+  private static void checkKeyFiles(Path cipherDirectory) throws CommandException {
+    try (DirectoryStream<Path> files =
+        Files.newDirectoryStream(keyDirectory(cipherDirectory), "[0-9]*_keys")) {
+      for (Path file : files) {
+        try (InputStream in = Files.newInputStream(file)) {
+          byte[] head = in.readNBytes(KeyFileSummary.HEADER_SIZE);
+          if (head.length > 0) {
+            KeyFileSummary.parse(filCommandException.reason(e), head);
+          }
+        }
       }
     } catch (KeyException e) {
-      throw Failures.of("cannot use the key directory", e, keys, cipherDirectory);
+      throw Failures.of("cannot use the key directory", e, null);
+    } catch (IOException e) {
+      throw new CommandException(
+              ExitCode.IO_ERROR,
+              "cannot read the key directory",
+              keyDirectory(cipherDirectory),
+              CommandException.reason(e))
+          .causedBy(e);
     }
   }
 
@@ -121,7 +136,7 @@ public final class EncryptedStorage implements Storage {
       CipherType cipher = keys.principalKeys().cipher(Scope.SERVER);
       return cipher == null ? CipherType.AES_128 : cipher;
     } catch (KeyException e) {
-      throw Failures.of("cannot get the principal key", e, keys, cipherDirectory);
+      throw Failures.of("cannot get the principal key", e, keys);
     }
   }
 
@@ -132,7 +147,7 @@ public final class EncryptedStorage implements Storage {
         openKeys(cipherDirectory, List.of(cipherDirectory, request.mountPoint()), false);
     DataDirectory dataDirectory = null;
     try {
-      checkKeyFiles(keys, cipherDirectory);
+      checkKeyFiles(cipherDirectory);
       awaitKeys(keys, request);
       CipherType cipher = cipherOf(keys, cipherDirectory);
       // the kernel has applied the caller's mask to the modes that the file system is asked for
@@ -182,7 +197,8 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
-  private static void close(@Nullable DataDirectory dataDirectory, KeyDirectory keys) {
+  private static void close(
+      @org.jspecify.annotations.Nullable DataDirectory dataDirectory, KeyDirectory keys) {
     if (dataDirectory != null) {
       dataDirectory.close();
     }
@@ -206,7 +222,7 @@ public final class EncryptedStorage implements Storage {
         return;
       } catch (KeyException e) {
         CommandException failure =
-            Failures.of("cannot get the principal key", e, keys, request.cipherDirectory());
+            Failures.of("cannot get the principal key", e, keys);
         if (failure.exitCode() != ExitCode.PROVIDER_UNREACHABLE || System.nanoTime() > end) {
           throw failure;
         }
@@ -292,25 +308,33 @@ public final class EncryptedStorage implements Storage {
   @Override
   public Report verify(Path cipherDirectory, Progress progress) throws CommandException {
     try (KeyDirectory keys = openKeys(cipherDirectory, List.of(cipherDirectory), true)) {
-      int threads = Math.min(2, Runtime.getRuntime().availableProcessors());
-      return new Verifier(cipherDirectory, keys, new Verifier.Options(List.of(), threads))
+      return new Verifier(cipherDirectory, keys, new Verifier.Options(List.of(), VERIFY_THREADS))
           .verify(progress::update);
     }
   }
 
   @Override
-  public List<Inspector.Group> inspect(@Nullable Path cipherDirectory, Path file, int block)
+  public List<Inspector.Group> inspect(Path cipherDirectory, Path file, int block)
       throws CommandException {
-    Path root = cipherDirectory == null ? file.resolveSibling(".") : cipherDirectory;
-    try (KeyDirectory keys =
-        cipherDirectory == null
-            ? null
-            : openKeys(cipherDirectory, List.of(cipherDirectory), true)) {
-      return new Inspector(root, List.of(), keys).inspect(file, block);
+    KeyDirectory keys = null;
+    try {
+      keys =
+          KeyDirectory.open(
+              keyDirectory(cipherDirectory),
+              new KeyDirectory.Settings(List.of(cipherDirectory), CipherType.AES_128, true));
+    } catch (KeyException e) {
+      // what the file itself says needs no key
+      LOG.debug("inspecting without keys: {}", e.getMessage());
+    }
+    try {
+      return new Inspector(cipherDirectory, List.of(), keys).inspect(file, block);
     } catch (IOException e) {
-      throw new CommandException(
-              ExitCode.IO_ERROR, "cannot inspect", file, String.valueOf(e.getMessage()))
+      throw new CommandException(ExitCode.IO_ERROR, "cannot inspect", file, CommandException.reason(e))
           .causedBy(e);
+    } finally {
+      if (keys != null) {
+        keys.close();
+      }
     }
   }
 }
