@@ -88,7 +88,10 @@ public final class ControlServer implements AutoCloseable {
       return server;
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.NO_PERMISSION, "cannot open the control socket", socket, CommandException.reason(e))
+              ExitCode.NO_PERMISSION,
+              "cannot open the control socket",
+              socket,
+              CommandException.reason(e))
           .causedBy(e);
     }
   }

@@ -40,8 +40,8 @@ public final class CommandException extends Exception {
   }
 
   /**
-   * Why an operation on a file has failed, as people say it: the exceptions of java.nio.file tell it
-   * by their class and have only the path as message.
+   * Why an operation on a file has failed, as people say it: the exceptions of java.nio.file tell
+   * it by their class and have only the path as message.
    */
   public static String reason(IOException e) {
     String text =

@@ -156,7 +156,7 @@ public final class PostgresServer implements AutoCloseable {
   /** Major version of the data directory. */
   public int dataMajor() throws CommandException {
     Path file = config.dataDirectory.resolve("PG_VERSION");
-    Child.Result result = runAsUser(List.of("cat", filCommandException.reason(e)));
+    Child.Result result = runAsUser(List.of("cat", file.toString()));
     String version = result.output().strip();
     if (result.exitCode() != 0 || !version.matches("\\d{1,3}")) {
       throw new CommandException(
@@ -290,7 +290,10 @@ public final class PostgresServer implements AutoCloseable {
       // appended to
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.IO_ERROR, "cannot create the PostgreSQL log", config.startLog, CommandException.reason(e))
+              ExitCode.IO_ERROR,
+              "cannot create the PostgreSQL log",
+              config.startLog,
+              CommandException.reason(e))
           .causedBy(e);
     }
     return config.startLog;

@@ -113,7 +113,7 @@ public final class EncryptedStorage implements Storage {
         try (InputStream in = Files.newInputStream(file)) {
           byte[] head = in.readNBytes(KeyFileSummary.HEADER_SIZE);
           if (head.length > 0) {
-            KeyFileSummary.parse(filCommandException.reason(e), head);
+            KeyFileSummary.parse(file.toString(), head);
           }
         }
       }
@@ -130,8 +130,7 @@ public final class EncryptedStorage implements Storage {
   }
 
   /** New internal keys are as long as the principal key of the server. */
-  private static CipherType cipherOf(KeyDirectory keys, Path cipherDirectory)
-      throws CommandException {
+  private static CipherType cipherOf(KeyDirectory keys) throws CommandException {
     try {
       CipherType cipher = keys.principalKeys().cipher(Scope.SERVER);
       return cipher == null ? CipherType.AES_128 : cipher;
@@ -149,7 +148,7 @@ public final class EncryptedStorage implements Storage {
     try {
       checkKeyFiles(cipherDirectory);
       awaitKeys(keys, request);
-      CipherType cipher = cipherOf(keys, cipherDirectory);
+      CipherType cipher = cipherOf(keys);
       // the kernel has applied the caller's mask to the modes that the file system is asked for
       Posix.umask(0);
       dataDirectory =
@@ -221,8 +220,7 @@ public final class EncryptedStorage implements Storage {
         keys.sealKeys().activeId();
         return;
       } catch (KeyException e) {
-        CommandException failure =
-            Failures.of("cannot get the principal key", e, keys);
+        CommandException failure = Failures.of("cannot get the principal key", e, keys);
         if (failure.exitCode() != ExitCode.PROVIDER_UNREACHABLE || System.nanoTime() > end) {
           throw failure;
         }
@@ -329,7 +327,8 @@ public final class EncryptedStorage implements Storage {
     try {
       return new Inspector(cipherDirectory, List.of(), keys).inspect(file, block);
     } catch (IOException e) {
-      throw new CommandException(ExitCode.IO_ERROR, "cannot inspect", file, CommandException.reason(e))
+      throw new CommandException(
+              ExitCode.IO_ERROR, "cannot inspect", file, CommandException.reason(e))
           .causedBy(e);
     } finally {
       if (keys != null) {

@@ -109,8 +109,7 @@ final class KeyCommands implements Executor {
       case Request.Status _ -> "cannot tell the state";
       case Request.CreateKey r ->
           "cannot create principal key %s in %s".formatted(r.key(), r.provider());
-      case Request.SetKey r ->
-          "cannot set principal key %s of %s".formatted(r.key(), r.provider());
+      case Request.SetKey r -> "cannot set principal key %s of %s".formatted(r.key(), r.provider());
       case Request.VerifyKey r ->
           "cannot verify the principal key of " + new Scope((int) r.scope());
       case Request.DeleteKey r ->
