@@ -905,7 +905,13 @@ final class View implements FileSystem {
                 ? backing.fallocate(fd, Posix.FALLOC_FL_KEEP_SIZE, 0, old.content.size)
                 : 0;
         if (r >= 0 || r == -Errno.EOPNOTSUPP) {
-          r = copyContent(old.content, content);
+          if (content instanceof WalContent wal) {
+            wal.setBeingRestored(true);
+            r = copyContent(old.content, wal);
+            wal.setBeingRestored(false);
+          } else {
+            r = copyContent(old.content, content);
+          }
         }
         if (r >= 0) {
           r = content.flush();
