@@ -165,8 +165,7 @@ public final class DataDirectory implements AutoCloseable {
     long millis = tuning.housekeepingMillis();
     if (millis > 0) {
       var _ =
-          reaper.scheduleWithFixedDelay(
-              this::housekeeping, millis, millis, TimeUnit.MILLISECONDS);
+          reaper.scheduleWithFixedDelay(this::housekeeping, millis, millis, TimeUnit.MILLISECONDS);
     }
   }
 
@@ -180,8 +179,7 @@ public final class DataDirectory implements AutoCloseable {
     return open(cipherDirectory, keys, options, Tuning.DEFAULT);
   }
 
-  static DataDirectory open(
-      Path cipherDirectory, KeyDirectory keys, Options options, Tuning tuning)
+  static DataDirectory open(Path cipherDirectory, KeyDirectory keys, Options options, Tuning tuning)
       throws DataDirectoryException {
     int rootFd = openDirectory(cipherDirectory);
     int lockFd = -1;
@@ -394,15 +392,14 @@ public final class DataDirectory implements AutoCloseable {
    * Whether a symbolic link may be made. A link from where PostgreSQL keeps data to a place that no
    * view of ours serves would let data out in the clear (hazard 14).
    */
-  boolean mayLink(View view, Node parent, String name, String target) {
+  boolean mayLink(Node parent, String name, String target) {
     Place place = parent.directoryPlace();
     boolean leadsData =
-        place.role() == Place.Role.TABLESPACES
-            || place.role() == Place.Role.BASE
-            || place.role() == Place.Role.WAL
-            || (view == mainView
-                && view.isRoot(parent)
-                && (name.startsWith("pg_") || name.equals("base") || name.equals("global")));
+        switch (place.role()) {
+          case ROOT -> name.startsWith("pg_") || name.equals("base") || name.equals("global");
+          case OTHER -> false;
+          default -> true;
+        };
     if (!leadsData || isServed(target)) {
       return true;
     }

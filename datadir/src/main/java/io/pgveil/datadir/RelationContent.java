@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
  * format knows whole pages only, so the n bytes of such a tail are stored as the first n/16 blocks
  * of the encrypted page and, for the rest of up to 15 bytes, the clear bytes XOR one more cipher
  * block; n zero bytes stay raw. (Where the rest is all of the tail and equals those cipher bytes,
- * it would become zeros, so it stays as it is: both rules are their own inverse.) The tail is encoded anew as soon as the file grows, so no reader
- * but ours meets this form.
+ * it would become zeros, so it stays as it is: both rules are their own inverse.) The tail is
+ * encoded anew as soon as the file grows, so no reader but ours meets this form.
  */
 final class RelationContent extends Content {
   static final int PAGE = PageCipher.PAGE_SIZE;
@@ -511,7 +511,9 @@ final class RelationContent extends Content {
     System.arraycopy(tail, 0, b, at + whole, tail.length);
   }
 
-  /** XORs the cipher block that {@link #tailBlock} made; see the class comment for {@code alone}. */
+  /**
+   * XORs the cipher block that {@link #tailBlock} made; see the class comment for {@code alone}.
+   */
   private static void xorTail(byte[] tail, boolean alone, Scratch s) {
     int n = tail.length;
     if (!alone || !java.util.Arrays.equals(tail, 0, n, s.page, 0, n)) {

@@ -235,8 +235,7 @@ final class RelationFiles {
 
   private int syncDirectory(int rootFd, String path) {
     int fd =
-        Posix.openat(
-            rootFd, path.isEmpty() ? "." : path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
+        Posix.openat(rootFd, path.isEmpty() ? "." : path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
     if (fd < 0) {
       return fd;
     }
@@ -247,8 +246,7 @@ final class RelationFiles {
 
   Directory directory(int rootFd, String path, Place place) {
     return directories.computeIfAbsent(
-        key(place),
-        k -> new Directory(rootFd, path, place.tablespace(), place.database()));
+        key(place), k -> new Directory(rootFd, path, place.tablespace(), place.database()));
   }
 
   /**

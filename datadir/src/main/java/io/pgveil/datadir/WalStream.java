@@ -344,8 +344,8 @@ final class WalStream {
   }
 
   /**
-   * Encodes the first {@code n} bytes of {@code clearBytes}, which belong at {@code start}, and writes
-   * them. Zero words at or behind {@code rawFrom} and all-zero pages stay raw zeros.
+   * Encodes the first {@code n} bytes of {@code clearBytes}, which belong at {@code start}, and
+   * writes them. Zero words at or behind {@code rawFrom} and all-zero pages stay raw zeros.
    *
    * @return how many words stayed raw outside all-zero pages, or -errno
    */
@@ -486,9 +486,7 @@ final class WalStream {
 
   /** Before the backing file grows with zeros: see {@link #padWord}. */
   synchronized int beforeGrowth(WalContent c, long newSize) {
-    return segmentSize == 0
-        ? 0
-        : padWord(c, c.timeline(), c.segmentNumber(segmentSize), newSize);
+    return segmentSize == 0 ? 0 : padWord(c, c.timeline(), c.segmentNumber(segmentSize), newSize);
   }
 
   /** After it has grown: a word that the new end cuts is encoded. */

@@ -77,12 +77,11 @@ final class Cluster implements AutoCloseable {
     return create(temp, TUNING, true);
   }
 
-  static Cluster create(
-      Path temp, DataDirectory.Tuning tuning, @Nullable Boolean walEncryption) throws Exception {
+  static Cluster create(Path temp, DataDirectory.Tuning tuning, @Nullable Boolean walEncryption)
+      throws Exception {
     Path directory = Files.createTempDirectory(temp, "cipher");
     KeyDirectory keys = makeKeys(temp, directory);
-    Cluster c =
-        new Cluster(temp, directory, keys, new RecordingBacking(), tuning, walEncryption);
+    Cluster c = new Cluster(temp, directory, keys, new RecordingBacking(), tuning, walEncryption);
     for (String d :
         List.of("global", "base", "base/5", "pg_wal", "pg_xact", "pg_tblspc", "pg_replslot")) {
       assertThat(c.mkdir(d)).as(d).isZero();
@@ -129,8 +128,7 @@ final class Cluster implements AutoCloseable {
         if (Files.isDirectory(p, LinkOption.NOFOLLOW_LINKS)) {
           Files.createDirectories(target);
         } else {
-          Files.copy(
-              p, target, LinkOption.NOFOLLOW_LINKS, StandardCopyOption.COPY_ATTRIBUTES);
+          Files.copy(p, target, LinkOption.NOFOLLOW_LINKS, StandardCopyOption.COPY_ATTRIBUTES);
         }
       }
     }
@@ -361,29 +359,33 @@ final class Cluster implements AutoCloseable {
   }
 
   Handle open(String path) {
+    return open(path, Posix.O_RDWR);
+  }
+
+  Handle open(String path, int flags) {
     FileSystem.OpenResult o = new FileSystem.OpenResult();
     long n = node(path);
     assertThat(n).as(path).isPositive();
-    int r = fs.open(CALLER, n, Posix.O_RDWR, o);
+    int r = fs.open(CALLER, n, flags, o);
     assertThat(r).as("open " + path).isZero();
     return new Handle(n, o);
   }
 
   /** Creates a file with this content and closes it. */
   void write(String path, byte[] content) {
-    try (Handle h = create(path, 0)) {
+    try (Handle h = node(path) > 0 ? open(path) : create(path)) {
       assertThat(h.write(0, content)).as(path).isEqualTo(content.length);
     }
   }
 
   byte[] read(String path) {
-    try (Handle h = open(path)) {
+    try (Handle h = open(path, Posix.O_RDONLY)) {
       return h.all();
     }
   }
 
   int readError(String path) {
-    try (Handle h = open(path)) {
+    try (Handle h = open(path, Posix.O_RDONLY)) {
       return h.readError(0, 8192);
     }
   }
@@ -412,9 +414,7 @@ final class Cluster implements AutoCloseable {
     int before;
     do {
       before = names.size();
-      assertThat(
-              fs.readdir(n, o.handle, cookie[0], new Names(names, cookie, 50)))
-          .isZero();
+      assertThat(fs.readdir(n, o.handle, cookie[0], new Names(names, cookie, 50))).isZero();
     } while (names.size() > before);
     fs.releasedir(n, o.handle);
     names.removeIf(s -> s.equals(".") || s.equals(".."));

@@ -160,7 +160,9 @@ class WalHazardTest {
     assertStream(killed(c), w, 1, size, 0, w.stream.length);
   }
 
-  /** pg_tde reads finished pages whatever is open meanwhile. Fails when an eviction forgets them. */
+  /**
+   * pg_tde reads finished pages whatever is open meanwhile. Fails when an eviction forgets them.
+   */
   @Test
   void hazard4LastPageIsFinishedWhenItsFileWasIdle() throws Exception {
     try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(1, 0), true)) {
@@ -248,7 +250,9 @@ class WalHazardTest {
     assertStream(killed(c), w, 1, MB, 0, w.end);
   }
 
-  /** A record rewritten below its end is not expected, and gets a new key. Fails without the check. */
+  /**
+   * A record rewritten below its end is not expected, and gets a new key. Fails without the check.
+   */
   @Test
   void hazard5RewrittenRecordsGetANewRange() throws Exception {
     startServer(c);
@@ -415,7 +419,9 @@ class WalHazardTest {
 
   // ---- hazard 7 ----
 
-  /** Fails when zeros need to know the segment size, or the first range begins at the first file. */
+  /**
+   * Fails when zeros need to know the segment size, or the first range begins at the first file.
+   */
   @Test
   void hazard7BaseBackupWritesSegmentsInAnyOrder() throws Exception {
     for (int s : new int[] {5, 3, 4}) {
@@ -435,8 +441,7 @@ class WalHazardTest {
     assertThat(ranges(c).get(0).startLsn()).isEqualTo(8);
     Cluster k = killed(c);
     for (int s = 3; s <= 5; s++) {
-      assertThat(Arrays.mismatch(k.read(seg(1, s)), WalPages.segment(1, s, MB, 100)))
-          .isEqualTo(-1);
+      assertThat(Arrays.mismatch(k.read(seg(1, s)), WalPages.segment(1, s, MB, 100))).isEqualTo(-1);
       assertThat(k.cipherBytes(seg(1, s))).isNotEqualTo(WalPages.segment(1, s, MB, 100));
     }
   }
@@ -716,8 +721,7 @@ class WalHazardTest {
       w.record(5000);
     }
     for (int n = 1; n <= 3; n++) {
-      c.backing.failWith(
-          Errno.ENOSPC, RecordingBacking.nth(n, x -> x.is("pwrite", seg(1, 1))));
+      c.backing.failWith(Errno.ENOSPC, RecordingBacking.nth(n, x -> x.is("pwrite", seg(1, 1))));
       try (Cluster.Handle h = c.create(seg(1, 1), 0)) {
         assertThat(h.write(0, Arrays.copyOf(w.stream, w.stream.length)))
             .isIn(-Errno.ENOSPC, w.stream.length);
