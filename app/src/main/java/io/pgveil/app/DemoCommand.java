@@ -74,6 +74,7 @@ final class DemoCommand extends PgveilCommand {
       checks.forEach(c -> table.row(c.passed() ? "ok" : "FAILED", c.name(), c.evidence()));
       out().println();
       out().print(table);
+      out().flush();
       long failed = checks.stream().filter(c -> !c.passed()).count();
       if (failed > 0) {
         throw new CommandException(

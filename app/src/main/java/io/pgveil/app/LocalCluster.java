@@ -110,13 +110,16 @@ final class LocalCluster {
         if (earlier.isEmpty()) {
           say.accept("initdb with PostgreSQL " + binaries.version() + " through the mount");
           initdb(binaries, runAs, layout, password);
+          // from now on the cluster is complete
+          settings.write(layout.settings());
         }
-        // from now on the cluster is complete
-        settings.write(layout.settings());
         PostgresServer server =
             new PostgresServer(
                 serverConfig(layout, binaries, runAs, settings.port(), password, options));
         server.start(PATIENCE);
+        if (!earlier.equals(Optional.of(settings))) {
+          settings.write(layout.settings());
+        }
         return new LocalCluster(layout, daemon, server, runAs);
       } catch (CommandException | IOException | InterruptedException | RuntimeException e) {
         daemon.stopWhenUnused();

@@ -214,16 +214,39 @@ public final class DataDirectory implements AutoCloseable {
     return mainView;
   }
 
-  /** What pg_control says; null before initdb. */
+  /**
+   * What pg_control says; null before initdb.
+   *
+   * @throws DataDirectoryException it cannot be read or is not of a layout that is known: whether
+   *     the cluster can be served safely is not known either
+   */
   public @Nullable ControlData controlData() throws DataDirectoryException {
     byte[] control;
     try {
       control = readClear("global/pg_control");
     } catch (IOException e) {
       throw new DataDirectoryException(
-          DataDirectoryException.Problem.IO, Errno.EIO, e.getMessage(), e);
+          DataDirectoryException.Problem.SEALED_FILE,
+          Errno.EIO,
+          cipherDirectory.resolve("global/pg_control")
+              + ": its sealed header is garbled, or its seal key is not known ("
+              + e.getMessage()
+              + ")",
+          e);
     }
-    return control == null ? null : ControlData.parse(control);
+    if (control == null || control.length == 0) {
+      return null;
+    }
+    ControlData data = ControlData.parse(control);
+    if (data == null) {
+      throw new DataDirectoryException(
+          DataDirectoryException.Problem.SEALED_FILE,
+          cipherDirectory.resolve("global/pg_control")
+              + ": its "
+              + control.length
+              + " bytes are not those of PostgreSQL 14 to 18");
+    }
+    return data;
   }
 
   private void refuseUnsafeCluster() throws DataDirectoryException {

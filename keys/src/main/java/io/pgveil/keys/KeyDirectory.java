@@ -137,6 +137,10 @@ public final class KeyDirectory implements AutoCloseable {
           "internal keys version file \"" + files.path(VERSION_FILE) + "\" is corrupted",
           "remove it: it is made anew");
     }
+    if (version != null) {
+      requireKnown(Bytes.getInt(version, 0), EntryLayout.RELATION_3, EntryLayout.RELATION_4);
+      requireKnown(Bytes.getInt(version, 4), EntryLayout.WAL_1, EntryLayout.WAL_2);
+    }
     if (settings.readOnly) {
       return;
     }
@@ -157,6 +161,21 @@ public final class KeyDirectory implements AutoCloseable {
       migrate();
       files.replace(VERSION_FILE, current);
     }
+  }
+
+  /** Refuses the files of a version that is still to come: rewriting them would damage them. */
+  private void requireKnown(int magic, EntryLayout older, EntryLayout current) throws KeyException {
+    if (magic == older.magic || magic == current.magic) {
+      return;
+    }
+    String file = "internal keys version file \"" + files.path(VERSION_FILE) + "\"";
+    throw EntryLayout.isSameKind(magic, current.magic)
+        ? new KeyException(
+            Kind.UNKNOWN_VERSION,
+            file + " has wrong version",
+            "key files of version %d are not known".formatted(EntryLayout.version(magic)))
+        : new KeyException(
+            Kind.CORRUPTED, file + " is corrupted", "restore it, or remove it: it is made anew");
   }
 
   private static boolean isOurs(String name) {

@@ -66,7 +66,8 @@ public enum ExitCode {
   PRINCIPAL_KEY_WRONG(
       25,
       "the key provider returned other bytes than the principal key that was in use",
-      "give the provider the right keyring; nothing was changed"),
+      "give the provider the right keyring, or restore the key file named if that is damaged;"
+          + " nothing was changed"),
   PROVIDER_UNREACHABLE(
       26,
       "a key provider does not answer",

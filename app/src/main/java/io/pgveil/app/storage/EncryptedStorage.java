@@ -30,6 +30,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -98,6 +99,22 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
+  /**
+   * Reads the key file of every database: what is damaged or unknown is told at the start and not
+   * when the first file of that database is opened. Needs no principal key.
+   */
+  private static void checkKeyFiles(KeyDirectory keys, Path cipherDirectory)
+      throws CommandException {
+    try {
+      keys.relationKeys(0).count();
+      for (int database : keys.databases()) {
+        keys.relationKeys(database).count();
+      }
+    } catch (KeyException e) {
+      throw Failures.of("cannot use the key directory", e, keys, cipherDirectory);
+    }
+  }
+
   /** New internal keys are as long as the principal key of the server. */
   private static CipherType cipherOf(KeyDirectory keys, Path cipherDirectory)
       throws CommandException {
@@ -116,6 +133,7 @@ public final class EncryptedStorage implements Storage {
         openKeys(cipherDirectory, List.of(cipherDirectory, request.mountPoint()), false);
     DataDirectory dataDirectory = null;
     try {
+      checkKeyFiles(keys, cipherDirectory);
       awaitKeys(keys, request);
       CipherType cipher = cipherOf(keys, cipherDirectory);
       // the kernel has applied the caller's mask to the modes that the file system is asked for
@@ -165,8 +183,7 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
-  private static void close(
-      @org.jspecify.annotations.Nullable DataDirectory dataDirectory, KeyDirectory keys) {
+  private static void close(@Nullable DataDirectory dataDirectory, KeyDirectory keys) {
     if (dataDirectory != null) {
       dataDirectory.close();
     }
@@ -282,22 +299,26 @@ public final class EncryptedStorage implements Storage {
   }
 
   @Override
-  public List<Inspector.Group> inspect(Path cipherDirectory, Path file, int block)
+  public List<Inspector.Group> inspect(@Nullable Path cipherDirectory, Path file, int block)
       throws CommandException {
     KeyDirectory keys = null;
+    Path root = cipherDirectory == null ? file.resolveSibling(".") : cipherDirectory;
     try {
-      keys =
-          KeyDirectory.open(
-              keyDirectory(cipherDirectory),
-              new KeyDirectory.Settings(List.of(cipherDirectory), CipherType.AES_128, true));
+      if (cipherDirectory != null) {
+        keys =
+            KeyDirectory.open(
+                keyDirectory(cipherDirectory),
+                new KeyDirectory.Settings(List.of(cipherDirectory), CipherType.AES_128, true));
+      }
     } catch (KeyException e) {
       // what the file itself says needs no key
       LOG.debug("inspecting without keys: {}", e.getMessage());
     }
     try {
-      return new Inspector(cipherDirectory, List.of(), keys).inspect(file, block);
+      return new Inspector(root, List.of(), keys).inspect(file, block);
     } catch (IOException e) {
-      throw new CommandException(ExitCode.IO_ERROR, "cannot inspect", file, e.toString())
+      throw new CommandException(
+              ExitCode.IO_ERROR, "cannot inspect", file, String.valueOf(e.getMessage()))
           .causedBy(e);
     } finally {
       if (keys != null) {

@@ -3,19 +3,30 @@ package io.pgveil.tests.command;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.pgveil.app.cluster.ClusterLock;
 import io.pgveil.app.error.ExitCode;
+import io.pgveil.app.postgres.EmbeddedPostgres;
+import io.pgveil.app.postgres.RunAs;
+import io.pgveil.linux.Posix;
+import io.pgveil.tests.Project;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
@@ -28,7 +39,30 @@ import org.junit.jupiter.api.io.TempDir;
 @Tag("system")
 @ExtendWith(Installation.class)
 class BadInputTest {
-  private static final String DOCUMENT_HEADING = "## What can be wrong, and what pgveil says\n";
+  private static final String HEADING = "## What can be wrong, and what pgveil says\n";
+  private static final String KEY = "principal-key-1";
+
+  /** Runs the rest of the command line with /dev/fuse as an ordinary system does not have it. */
+  private static final String WITHOUT_DEVICE =
+      """
+      d=$(mktemp -d) && mount -t tmpfs -o mode=755 dev $d
+      for n in null zero full random urandom; do cp -a /dev/$n $d; done
+      mount --move $d /dev && rmdir $d && exec "$@"
+      """;
+
+  private static final String WITH_CLOSED_DEVICE =
+      """
+      d=$(mktemp -d) && mount -t tmpfs fuse $d && mknod -m 0600 $d/fuse c 10 229
+      mount --bind $d/fuse /dev/fuse && umount -l $d && rmdir $d && exec "$@"
+      """;
+
+  /** No JDK in the usual places; only one on the PATH, which is too old. */
+  private static final String WITH_OLD_JDK =
+      """
+      old=$1; shift
+      for d in /usr/lib/jvm /usr/java /opt; do [ ! -d $d ] || mount -t tmpfs none $d; done
+      unset JAVA_HOME; HOME=/nonexistent PATH=$old/bin:/usr/bin:/bin exec "$@"
+      """;
 
   private static @TempDir Path temporary;
   private static Installation.Home home;
@@ -42,14 +76,25 @@ class BadInputTest {
     Command.Result run(Bench bench) throws Exception;
   }
 
+  /** Makes something wrong. */
+  private interface Damage {
+    void apply(Bench bench) throws Exception;
+  }
+
   /**
    * @param what is wrong, as docs/errors.md has it
+   * @param command that finds it
    * @param named the object, as it must be found in the message
    */
-  private record Row(String what, ExitCode code, String named, Action action) {}
+  private record Row(String what, String command, ExitCode code, Object named, Action action) {
+    String inDocument() {
+      return "| %s | %s | %d | %s |".formatted(what, command, code.code(), code.label());
+    }
+  }
 
   @BeforeAll
   static void makeCluster(Installation.Home installation) throws Exception {
+    assumeTrue(Posix.geteuid() == 0, "as root only: mounts, other users, namespaces");
     assumeTrue(Files.isWritable(Path.of("/dev/fuse")), "/dev/fuse is missing or not writable");
     home = installation;
     cluster = UpDirectory.in(temporary);
@@ -58,141 +103,202 @@ class BadInputTest {
     try (Running up = cluster.up(home)) {
       UpDirectory.sql(
           up, "CREATE TABLE t AS SELECT i, md5(i::text) AS v FROM generate_series(1, 1000) i");
-      assertThat(up.terminate()).isZero();
+      assertThat(up.terminate()).as(up.output()).isZero();
     }
     original = everything();
   }
 
   @AfterAll
   static void theClusterStartsAndHasItsRows() throws Exception {
-    if (cluster == null) {
+    if (original == null) {
       return;
     }
-    cluster.discard();
     try (Running up = cluster.up(home)) {
-      assertThat(
-              UpDirectory.sql(up, "SELECT count(*) || ' ' || min(v) FROM t WHERE v = md5(i::text)"))
-          .isEqualTo("1000 00411460f7c92d2124a67ea0f4cb5f85");
-      assertThat(up.terminate()).isZero();
+      assertThat(UpDirectory.sql(up, "SELECT count(*) FROM t WHERE v = md5(i::text)"))
+          .isEqualTo("1000");
+      assertThat(up.terminate()).as(up.output()).isZero();
+    } finally {
+      cluster.discard();
     }
   }
 
   /** All that a failed command must leave as it is. */
   private static SortedMap<String, String> everything() throws IOException {
     SortedMap<String, String> all = new TreeMap<>();
-    for (String part : List.of("up/cipher", "up/keyring", "scratch")) {
+    for (String part : List.of("up/cipher", "up/keyring", "up/up.json", "up/pgpass", "scratch")) {
       Tree.of(temporary.resolve(part)).forEach((path, entry) -> all.put(part + "/" + path, entry));
     }
     return all;
   }
 
   @TestFactory
-  Stream<DynamicTest> everyRow() {
-    return rows().stream().map(row -> DynamicTest.dynamicTest(row.what, () -> check(row)));
+  Stream<DynamicTest> nothingIsLostAndTheMessageHelps() {
+    return rows().stream()
+        .map(row -> DynamicTest.dynamicTest(row.what + ": " + row.command, () -> check(row)));
   }
 
   private static void check(Row row) throws Exception {
     Bench bench = new Bench(cluster, home, scratch, outside);
     try {
       Command.Result result = row.action.run(bench);
-      assertThat(result.code()).as(result.all()).isEqualTo(row.code.code());
-      List<String> message =
-          result.err().lines().dropWhile(line -> !line.startsWith("pgveil: ")).toList();
-      assertThat(message).as(result.err()).hasSizeGreaterThanOrEqualTo(2);
-      assertThat(result.err()).contains(row.named).doesNotContain("\tat ", "Exception");
-      assertThat(message.getLast()).startsWith("remedy: ").hasSizeGreaterThan(20);
-      System.err.println("ROW " + row.what + "\n" + result.err());
+      assertMessage(row, result);
     } finally {
       cluster.discard();
       bench.restore();
     }
-    assertThat(everything()).as("after the damage was undone").isEqualTo(original);
+    assertThat(everything()).as("%s: after the damage was undone", row.what).isEqualTo(original);
+  }
+
+  private static void assertMessage(Row row, Command.Result result) {
+    assertThat(result.code()).as("%s: %s", row.what, result.all()).isEqualTo(row.code.code());
+    List<String> message =
+        result.err().lines().dropWhile(line -> !line.startsWith("pgveil: ")).toList();
+    assertThat(message).as("%s: %s", row.what, result.all()).hasSizeGreaterThanOrEqualTo(2);
+    assertThat(result.err())
+        .as(row.what)
+        .contains(row.named.toString())
+        .contains("\nremedy: ")
+        .doesNotContain("\tat ", "Exception");
+  }
+
+  @Test
+  void theDocumentHasTheSameRows() throws Exception {
+    String document = Files.readString(Path.of(Project.root().toString(), "docs/errors.md"));
+    String rows =
+        Stream.concat(rows().stream(), runningRows().stream())
+            .map(Row::inDocument)
+            .distinct()
+            .collect(Collectors.joining("\n"));
+    assertThat(document).contains(HEADING).endsWith("| --- | --- | ---: | --- |\n" + rows + "\n");
+  }
+
+  // ---- the table ----
+
+  private static List<Row> rows() {
+    List<Row> rows = new ArrayList<>();
+    keyrings(rows);
+    keyFiles(rows);
+    sealedFiles(rows);
+    directories(rows);
+    mountPoints(rows);
+    keyCommands(rows);
+    postgres(rows);
+    system(rows);
+    return rows;
+  }
+
+  /** A row whose command is {@code mount}, and must not change anything. */
+  private static Row mount(String what, ExitCode code, Object named, Damage damage) {
+    return new Row(
+        what,
+        "mount",
+        code,
+        named,
+        bench -> {
+          damage.apply(bench);
+          return unchanged(bench::mount);
+        });
+  }
+
+  private interface Run {
+    Command.Result run() throws Exception;
   }
 
   /** Runs a command, which must change nothing of what it finds. */
-  private static Command.Result unchanged(CommandRun command) throws Exception {
+  private static Command.Result unchanged(Run command) throws Exception {
     SortedMap<String, String> before = everything();
     Command.Result result = command.run();
     assertThat(everything()).as("after the command").isEqualTo(before);
     return result;
   }
 
-  private interface CommandRun {
-    Command.Result run() throws Exception;
-  }
-
-  private static List<Row> rows() {
-    List<Row> rows = new ArrayList<>();
-    keyrings(rows);
-    keyFiles(rows);
-    return rows;
-  }
-
-  private static void mount(
-      List<Row> rows, String what, ExitCode code, Object named, Damage damage) {
+  private static void keyrings(List<Row> rows) {
+    Path keyring = cluster.keyring();
+    rows.add(
+        mount(
+            "keyring missing",
+            ExitCode.KEYRING_MISSING,
+            keyring,
+            b -> b.move(keyring, keyring.resolveSibling("elsewhere"))));
+    rows.add(
+        mount(
+            "keyring readable by others",
+            ExitCode.KEYRING_EXPOSED,
+            keyring,
+            b -> b.mode(keyring, "rw-r--r--")));
+    rows.add(
+        mount(
+            "keyring writable by its group",
+            ExitCode.KEYRING_EXPOSED,
+            keyring,
+            b -> b.mode(keyring, "rw--w----")));
+    rows.add(
+        mount(
+            "keyring of another cluster, with a key of the same name",
+            ExitCode.PRINCIPAL_KEY_WRONG,
+            KEY,
+            b -> b.replace(keyring, anotherKeyring(b, KEY))));
+    rows.add(
+        mount(
+            "keyring of another cluster, without a key of that name",
+            ExitCode.PRINCIPAL_KEY_NOT_FOUND,
+            KEY,
+            b -> b.replace(keyring, anotherKeyring(b, "another"))));
+    rows.add(
+        mount(
+            "keyring empty",
+            ExitCode.PRINCIPAL_KEY_NOT_FOUND,
+            KEY,
+            b -> b.replace(keyring, new byte[0])));
+    rows.add(
+        mount("keyring truncated", ExitCode.KEYRING_DAMAGED, keyring, b -> b.cutOff(keyring, 1)));
+    rows.add(
+        mount(
+            "keyring garbled: length of a key",
+            ExitCode.KEYRING_DAMAGED,
+            keyring,
+            b -> b.garble(keyring, 288, 0x40)));
+    rows.add(
+        mount(
+            "keyring garbled: a bit of a key",
+            ExitCode.PRINCIPAL_KEY_WRONG,
+            KEY,
+            b -> b.garble(keyring, 256, 0x40)));
     rows.add(
         new Row(
-            what,
-            code,
-            named.toString(),
-            bench -> {
-              damage.apply(bench);
-              return unchanged(bench::mount);
+            "keyring in the new cipher directory",
+            "init",
+            ExitCode.KEYRING_INSIDE,
+            "new/keyring",
+            b -> {
+              Path directory = b.directory("new");
+              return unchanged(
+                  () -> b.pgveil("init", directory, "--keyring", directory.resolve("keyring")));
+            }));
+    rows.add(
+        new Row(
+            "keyring moved into the cipher directory",
+            "provider change",
+            ExitCode.KEYRING_INSIDE,
+            cluster.cipher().resolve("keyring"),
+            b -> {
+              Path inside = cluster.cipher().resolve("keyring");
+              Files.copy(keyring, inside);
+              b.finallyDo(() -> Files.delete(inside));
+              Files.setPosixFilePermissions(inside, PosixFilePermissions.fromString("rw-------"));
+              return unchanged(
+                  () ->
+                      b.pgveil(
+                          "provider",
+                          "change",
+                          "keyring",
+                          "file",
+                          "path=" + inside,
+                          cluster.root()));
             }));
   }
 
-  private interface Damage {
-    void apply(Bench bench) throws Exception;
-  }
-
-  private static void keyrings(List<Row> rows) {
-    Path keyring = cluster.keyring();
-    mount(
-        rows,
-        "keyring missing",
-        ExitCode.KEYRING_MISSING,
-        keyring,
-        b -> b.move(keyring, keyring.resolveSibling("elsewhere")));
-    mount(
-        rows,
-        "keyring readable by others",
-        ExitCode.KEYRING_EXPOSED,
-        keyring,
-        b -> b.mode(keyring, "rw-r--r--"));
-    mount(
-        rows,
-        "keyring writable by the group",
-        ExitCode.KEYRING_EXPOSED,
-        keyring,
-        b -> b.mode(keyring, "rw--w----"));
-    mount(
-        rows,
-        "keyring of another cluster, with a key of the same name",
-        ExitCode.PRINCIPAL_KEY_WRONG,
-        "principal-key-1",
-        b -> b.replace(keyring, otherKeyring(b, "principal-key-1")));
-    mount(
-        rows,
-        "keyring of another cluster, without a key of that name",
-        ExitCode.PRINCIPAL_KEY_NOT_FOUND,
-        "principal-key-1",
-        b -> b.replace(keyring, otherKeyring(b, "another")));
-    mount(
-        rows,
-        "keyring empty",
-        ExitCode.PRINCIPAL_KEY_NOT_FOUND,
-        "principal-key-1",
-        b -> b.replace(keyring, new byte[0]));
-    mount(rows, "keyring truncated", ExitCode.KEYRING_DAMAGED, keyring, b -> b.cutOff(keyring, 1));
-    mount(
-        rows,
-        "keyring garbled",
-        ExitCode.PRINCIPAL_KEY_WRONG,
-        "principal-key-1",
-        b -> b.garble(keyring, 280, 1));
-  }
-
-  private static byte[] otherKeyring(Bench b, String key) throws Exception {
+  private static byte[] anotherKeyring(Bench b, String key) throws Exception {
     Path other = Files.createDirectory(outside.resolve("other"));
     try {
       Path keyring = other.resolve("keyring");
@@ -206,67 +312,638 @@ class BadInputTest {
   }
 
   private static void keyFiles(List<Row> rows) {
-    for (String name :
-        List.of(
-            "5_keys",
-            "0_keys",
-            "wal_keys",
-            "1663_keys",
-            "1664_providers",
-            "keys_version",
-            "pgveil.seal")) {
+    for (String name : List.of("5_keys", "0_keys", "1663_keys", "wal_keys", "pgveil.seal")) {
       Path file = cluster.keys().resolve(name);
       ExitCode damaged =
           name.equals("pgveil.seal") ? ExitCode.SEAL_DAMAGED : ExitCode.KEY_FILE_DAMAGED;
-      mount(rows, name + " truncated", damaged, file, b -> b.cutOff(file, 1));
-      mount(rows, name + " empty", damaged, file, b -> b.replace(file, new byte[0]));
-      mount(
-          rows,
-          name + " garbled",
-          damaged,
-          file,
-          b -> b.garble(file, (int) Files.size(file) / 2, 0x10));
-      for (int i = 0; i < 8; i++) {
-        int k = i;
-        mount(
-            rows,
-            name + " of an unknown version" + k,
-            ExitCode.VERSION_UNKNOWN,
-            file,
-            b -> b.garble(file, k, 0x40));
-      }
-      mount(rows, name + " missing", damaged, file, b -> b.move(file, outside.resolve(name)));
+      String what = "pg_tde/" + name;
+      rows.add(mount(what + " truncated", damaged, file, b -> b.replace(file, head(file, 100))));
+      rows.add(mount(what + " garbled: its magic", damaged, file, b -> b.garble(file, 0, 0x40)));
+      rows.add(
+          mount(
+              what + " of an unknown version",
+              ExitCode.VERSION_UNKNOWN,
+              file,
+              b -> b.garble(file, 3, 0x08)));
+      rows.add(
+          mount(
+              what + " garbled: its signed header",
+              ExitCode.PRINCIPAL_KEY_WRONG,
+              file,
+              b -> b.garble(file, 310, 0x40)));
     }
-    for (String name : List.of("global/pg_control", "PG_VERSION")) {
-      Path file = cluster.cipher().resolve(name);
-      mount(rows, name + " truncated", ExitCode.SEALED_FILE_DAMAGED, file, b -> b.cutOff(file, 1));
-      mount(
-          rows,
-          name + " empty",
-          ExitCode.SEALED_FILE_DAMAGED,
-          file,
-          b -> b.replace(file, new byte[0]));
-      for (int i = 0; i < 128; i += 16) {
-        int k = i;
+    Path seal = cluster.keys().resolve("pgveil.seal");
+    rows.add(
         mount(
-            rows,
-            name + " garbled" + k,
+            "pg_tde/pgveil.seal garbled: a seal key",
+            ExitCode.SEAL_DAMAGED,
+            seal,
+            b -> b.garble(seal, 320 + 64, 0x40)));
+    rows.add(
+        mount(
+            "pg_tde/pgveil.seal missing",
+            ExitCode.SEAL_DAMAGED,
+            "pg_tde/pgveil.seal",
+            b -> b.move(seal, outside.resolve("pgveil.seal"))));
+    Path wal = cluster.keys().resolve("wal_keys");
+    Path ofDatabase = cluster.keys().resolve("5_keys");
+    rows.add(verify("pg_tde/wal_keys empty", "wal_keys", b -> b.replace(wal, new byte[0])));
+    rows.add(
+        verify(
+            "pg_tde/5_keys without its last entries",
+            "5_keys",
+            b -> b.replace(ofDatabase, head(ofDatabase, 1000))));
+    rows.add(
+        verify(
+            "pg_tde/5_keys missing", "5_keys", b -> b.move(ofDatabase, outside.resolve("5_keys"))));
+
+    Path providers = cluster.keys().resolve("1664_providers");
+    rows.add(
+        mount(
+            "pg_tde/1664_providers truncated",
+            ExitCode.KEY_FILE_DAMAGED,
+            providers,
+            b -> b.cutOff(providers, 1)));
+    rows.add(
+        mount(
+            "pg_tde/1664_providers garbled: a provider's id",
+            ExitCode.KEY_FILE_DAMAGED,
+            providers,
+            b -> b.garble(providers, 0, 0x40)));
+    Path version = cluster.keys().resolve("keys_version");
+    rows.add(
+        mount(
+            "pg_tde/keys_version truncated",
+            ExitCode.KEY_FILE_DAMAGED,
+            version,
+            b -> b.cutOff(version, 1)));
+    rows.add(
+        mount(
+            "pg_tde/keys_version garbled",
+            ExitCode.KEY_FILE_DAMAGED,
+            version,
+            b -> b.garble(version, 0, 0x40)));
+    rows.add(
+        mount(
+            "pg_tde/keys_version of an unknown version",
+            ExitCode.VERSION_UNKNOWN,
+            version,
+            b -> b.garble(version, 3, 0x08)));
+  }
+
+  private static byte[] head(Path file, int size) throws IOException {
+    return Arrays.copyOf(Files.readAllBytes(file), size);
+  }
+
+  /** A row that {@code verify} finds; a finding names its object on standard output. */
+  private static Row verify(String what, String named, Damage damage) {
+    return new Row(
+        what,
+        "verify",
+        ExitCode.FINDINGS,
+        named,
+        bench -> {
+          damage.apply(bench);
+          Command.Result result = unchanged(() -> bench.pgveil("verify", cluster.root()));
+          // findings go to standard output, each with its remedy
+          return new Command.Result(
+              result.code(),
+              result.out(),
+              "pgveil: " + result.out().replace("; ", "\nremedy: ") + result.err());
+        });
+  }
+
+  private static void sealedFiles(List<Row> rows) {
+    Path control = cluster.cipher().resolve("global/pg_control");
+    rows.add(
+        mount(
+            "global/pg_control with a garbled header",
             ExitCode.SEALED_FILE_DAMAGED,
-            file,
-            b -> b.garble(file, k, 0x40));
+            control,
+            b -> b.replace(control, garbledHeader(control))));
+    Path version = cluster.cipher().resolve("PG_VERSION");
+    rows.add(
+        new Row(
+            "PG_VERSION with a garbled header",
+            "up",
+            ExitCode.POSTGRES_FAILED,
+            "PG_VERSION",
+            b -> {
+              b.replace(version, garbledHeader(version));
+              return unchanged(() -> b.pgveil("up", cluster.root()));
+            }));
+    rows.add(
+        verify(
+            "PG_VERSION with a garbled header",
+            "PG_VERSION",
+            b -> b.replace(version, garbledHeader(version))));
+    rows.add(
+        verify(
+            "a page with a garbled byte",
+            "base/5/1259",
+            b -> b.garble(cluster.cipher().resolve("base/5/1259"), 5000, 1)));
+  }
+
+  private static byte[] garbledHeader(Path file) throws IOException {
+    byte[] content = Files.readAllBytes(file);
+    for (int i = 0; i < 4096; i++) {
+      content[i] ^= 0x5a;
+    }
+    return content;
+  }
+
+  private static void directories(List<Row> rows) {
+    rows.add(
+        cipherDirectory(
+            "cipher directory missing", ExitCode.CIPHER_DIR_MISSING, d -> Files.delete(d)));
+    rows.add(cipherDirectory("cipher directory empty", ExitCode.CIPHER_DIR_FOREIGN, d -> {}));
+    rows.add(
+        cipherDirectory(
+            "a directory of something else",
+            ExitCode.CIPHER_DIR_FOREIGN,
+            d -> Files.writeString(d.resolve("letter.txt"), "Dear")));
+    rows.add(
+        cipherDirectory(
+            "a data directory of plain PostgreSQL",
+            ExitCode.PLAIN_POSTGRES,
+            d -> Files.writeString(d.resolve("PG_VERSION"), "17\n")));
+    rows.add(
+        cipherDirectory(
+            "a data directory of pg_tde",
+            ExitCode.PG_TDE_CLUSTER,
+            d -> {
+              Files.writeString(d.resolve("PG_VERSION"), "17\n");
+              Files.createDirectory(d.resolve("pg_tde"));
+            }));
+    rows.add(
+        new Row(
+            "a new cipher directory is not empty",
+            "init",
+            ExitCode.CIPHER_DIR_NOT_EMPTY,
+            "full",
+            b -> {
+              Path directory = b.directory("full");
+              Files.writeString(directory.resolve("letter.txt"), "Dear");
+              return unchanged(
+                  () -> b.pgveil("init", directory, "--keyring", outside.resolve("k")));
+            }));
+    rows.add(
+        new Row(
+            "a cluster is there already",
+            "init",
+            ExitCode.CIPHER_DIR_NOT_EMPTY,
+            cluster.cipher(),
+            b ->
+                unchanged(
+                    () -> b.pgveil("init", cluster.cipher(), "--keyring", outside.resolve("k")))));
+    rows.add(
+        new Row(
+            "a cluster without data checksums and wal_log_hints",
+            "mount",
+            ExitCode.TORN_PAGES_POSSIBLE,
+            "torn",
+            BadInputTest::withoutChecksums));
+  }
+
+  private interface Fill {
+    void fill(Path directory) throws IOException;
+  }
+
+  private static Row cipherDirectory(String what, ExitCode code, Fill fill) {
+    return new Row(
+        what,
+        "mount",
+        code,
+        "scratch/other",
+        b -> {
+          Path directory = b.directory("other");
+          fill.fill(directory);
+          return unchanged(() -> b.mount(directory, cluster.mount()));
+        });
+  }
+
+  /** initdb through the mount without checksums; refused afterwards, and served if asked to. */
+  private static Command.Result withoutChecksums(Bench b) throws Exception {
+    Path directory = b.directory("torn");
+    Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwxr-xr-x"));
+    Path cipher = directory.resolve("cipher");
+    Path mountPoint = Files.createDirectory(directory.resolve("mount"));
+    Command.Result made = b.pgveil("init", cipher, "--keyring", directory.resolve("keyring"));
+    assertThat(made.code()).as(made.all()).isZero();
+    Command mount = home.command("mount", cipher, mountPoint, "--log-file", b.log());
+    RunAs user = RunAs.resolve(null);
+    Path initdb = EmbeddedPostgres.bundled(null).directory().resolve("initdb");
+    try (Running daemon = mount.start()) {
+      daemon.await("pgveil: mounted");
+      Command.Result ran =
+          Command.of(initdb, "-D", mountPoint, "--no-data-checksums", "-A", "trust", "--no-sync")
+              .by("setpriv", "--reuid", user.uid(), "--regid", user.gid(), "--clear-groups", "--")
+              .run();
+      assertThat(ran.code()).as(ran.all()).isZero();
+      assertThat(daemon.terminate()).as(daemon.output()).isZero();
+    }
+    Command.Result refused = unchanged(() -> b.mount(cipher, mountPoint));
+    try (Running daemon = mount.with("--accept-torn-pages").start()) {
+      daemon.await("pgveil: mounted");
+      assertThat(daemon.terminate()).as(daemon.output()).isZero();
+    }
+    return refused;
+  }
+
+  private static void mountPoints(List<Row> rows) {
+    rows.add(
+        mountPoint("mount point missing", ExitCode.MOUNT_POINT_MISSING, (b, p) -> Files.delete(p)));
+    rows.add(
+        mountPoint(
+            "mount point is a file",
+            ExitCode.MOUNT_POINT_MISSING,
+            (b, p) -> {
+              Files.delete(p);
+              Files.createFile(p);
+            }));
+    rows.add(
+        mountPoint(
+            "mount point not empty",
+            ExitCode.MOUNT_POINT_NOT_EMPTY,
+            (b, p) -> Files.createFile(p.resolve("file"))));
+    rows.add(
+        mountPoint(
+            "something is mounted on the mount point",
+            ExitCode.MOUNT_POINT_BUSY,
+            (b, p) -> {
+              Files.delete(p);
+              b.fileSystem("point", "100k");
+            }));
+    rows.add(
+        new Row(
+            "mount point in the cipher directory",
+            "mount",
+            ExitCode.USAGE,
+            cluster.cipher().resolve("base"),
+            b -> {
+              Path inside = Files.createDirectory(cluster.cipher().resolve("base/mount"));
+              b.finallyDo(() -> Files.delete(inside));
+              return b.mount(cluster.cipher(), inside);
+            }));
+    rows.add(
+        new Row(
+            "nothing is mounted there",
+            "umount",
+            ExitCode.NOT_MOUNTED,
+            cluster.root(),
+            b -> unchanged(() -> b.pgveil("umount", cluster.root()))));
+    rows.add(
+        new Row(
+            "the daemon that holds the cluster does not answer",
+            "status",
+            ExitCode.DAEMON_UNREACHABLE,
+            "no-socket",
+            b -> {
+              ClusterLock lock = ClusterLock.acquire(cluster.cipher(), "test");
+              b.finallyDo(lock);
+              lock.describe("test", outside.resolve("no-socket"), cluster.mount());
+              return unchanged(() -> b.pgveil("status", cluster.root()));
+            }));
+  }
+
+  private interface MountPointDamage {
+    void apply(Bench bench, Path mountPoint) throws Exception;
+  }
+
+  private static Row mountPoint(String what, ExitCode code, MountPointDamage damage) {
+    return new Row(
+        what,
+        "mount",
+        code,
+        "scratch/point",
+        b -> {
+          Path point = b.directory("point");
+          damage.apply(b, point);
+          return unchanged(() -> b.mount(cluster.cipher(), point));
+        });
+  }
+
+  private static void keyCommands(List<Row> rows) {
+    rows.add(
+        key(
+            "no such key provider",
+            "key create",
+            ExitCode.PROVIDER_UNKNOWN,
+            "nowhere",
+            "k --provider nowhere"));
+    rows.add(
+        key(
+            "unknown type of key provider",
+            "provider add",
+            ExitCode.PROVIDER_UNKNOWN,
+            "abacus",
+            "p abacus path=/k"));
+    rows.add(
+        key(
+            "no such principal key",
+            "key set",
+            ExitCode.PRINCIPAL_KEY_NOT_FOUND,
+            "none",
+            "none --provider keyring --scope server"));
+    rows.add(
+        key(
+            "the principal key exists already",
+            "key create",
+            ExitCode.KEY_REFUSED,
+            KEY,
+            KEY + " --provider keyring"));
+    rows.add(
+        key(
+            "the principal key is in use",
+            "key delete",
+            ExitCode.KEY_REFUSED,
+            "server",
+            "--scope server"));
+    rows.add(
+        key(
+            "the key provider is in use",
+            "provider delete",
+            ExitCode.KEY_REFUSED,
+            "keyring",
+            "keyring"));
+  }
+
+  private static Row key(String what, String command, ExitCode code, String named, String rest) {
+    return new Row(
+        what,
+        command,
+        code,
+        named,
+        b ->
+            unchanged(
+                () ->
+                    b.pgveil((Object[]) (command + " " + rest + " " + cluster.root()).split(" "))));
+  }
+
+  private static void postgres(List<Row> rows) {
+    rows.add(
+        up(
+            "no PostgreSQL binaries in the directory",
+            ExitCode.POSTGRES_MISSING,
+            "scratch/bin/initdb",
+            b -> List.of("--pg-bindir", b.directory("bin"))));
+    rows.add(
+        up(
+            "PostgreSQL binaries of another major version",
+            ExitCode.POSTGRES_MISMATCH,
+            "17",
+            b -> List.of("--pg-bindir", binaries(b, "17.5"))));
+    rows.add(
+        up(
+            "no embedded PostgreSQL of this version",
+            ExitCode.POSTGRES_MISSING,
+            "PostgreSQL 9",
+            b -> List.of("--pg-version", 9)));
+    rows.add(
+        up(
+            "the user for PostgreSQL does not exist",
+            ExitCode.RUN_AS_UNSUITABLE,
+            "no-such-user",
+            b -> List.of("--run-as", "no-such-user")));
+    rows.add(
+        up(
+            "the user for PostgreSQL is root",
+            ExitCode.RUN_AS_UNSUITABLE,
+            "root",
+            b -> List.of("--run-as", "root")));
+    rows.add(
+        up(
+            "the TCP port is in use",
+            ExitCode.PORT_IN_USE,
+            "127.0.0.1:",
+            b -> {
+              ServerSocket socket = new ServerSocket(0, 1, InetAddress.ofLiteral("127.0.0.1"));
+              b.finallyDo(socket);
+              return List.of("--port", socket.getLocalPort());
+            }));
+  }
+
+  private interface Options {
+    List<Object> of(Bench bench) throws Exception;
+  }
+
+  private static Row up(String what, ExitCode code, Object named, Options options) {
+    return new Row(
+        what,
+        "up",
+        code,
+        named,
+        b -> {
+          List<Object> arguments = new ArrayList<>(List.of("up", cluster.root()));
+          arguments.addAll(options.of(b));
+          return unchanged(() -> b.pgveil(arguments.toArray()));
+        });
+  }
+
+  /** Programs that do nothing but tell their version. */
+  private static Path binaries(Bench b, String version) throws IOException {
+    Path bin = b.directory("bin");
+    for (String program : List.of("initdb", "postgres")) {
+      Path file = bin.resolve(program);
+      Files.writeString(file, "#!/bin/sh\necho '%s (PostgreSQL) %s'\n".formatted(program, version));
+      Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
+    }
+    return bin;
+  }
+
+  private static void system(List<Row> rows) {
+    rows.add(
+        new Row(
+            "no /dev/fuse",
+            "mount",
+            ExitCode.NO_FUSE_DEVICE,
+            "/dev/fuse",
+            b ->
+                unchanged(
+                    () ->
+                        home.command(
+                                "mount", cluster.cipher(), cluster.mount(), "--log-file", b.log())
+                            .by("unshare", "-m", "sh", "-ec", WITHOUT_DEVICE, "sh")
+                            .run())));
+    rows.add(
+        new Row(
+            "no permission for /dev/fuse",
+            "mount",
+            ExitCode.NO_PERMISSION,
+            "/dev/fuse",
+            BadInputTest::asOrdinaryUser));
+    rows.add(
+        new Row(
+            "no JDK that is new enough",
+            "",
+            ExitCode.JDK_UNSUITABLE,
+            "no JDK 25",
+            b -> {
+              Path old = b.directory("jdk-17");
+              Files.createDirectory(old.resolve("bin"));
+              Files.writeString(old.resolve("release"), "JAVA_VERSION=\"17.0.9\"\n");
+              for (String tool : List.of("java", "javac")) {
+                Path file = old.resolve("bin").resolve(tool);
+                Files.writeString(file, "#!/bin/sh\nexit 1\n");
+                Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
+              }
+              return unchanged(
+                  () ->
+                      home.command("status", cluster.root())
+                          .by("unshare", "-m", "sh", "-ec", WITH_OLD_JDK, "sh", old)
+                          .run());
+            }));
+    rows.add(
+        new Row(
+            "the disk is full",
+            "init",
+            ExitCode.DISK_FULL,
+            "scratch/small",
+            b -> {
+              Path small = b.fileSystem("small", "256k");
+              Path cipher = Files.createDirectory(small.resolve("cipher"));
+              Bench.fill(small);
+              return b.pgveil("init", cipher, "--keyring", small.resolve("keyring"));
+            }));
+    rows.add(
+        new Row(
+            "the disk is full",
+            "key create",
+            ExitCode.DISK_FULL,
+            "keyring",
+            b -> full(b, "create", "k2")));
+    rows.add(
+        new Row(
+            "the disk is full",
+            "key set",
+            ExitCode.DISK_FULL,
+            "pg_tde",
+            b -> full(b, "set", "k1", "--scope", "server")));
+    rows.add(
+        new Row(
+            "the disk is full",
+            "up",
+            ExitCode.POSTGRES_FAILED,
+            "No space left on device",
+            b -> {
+              Path small = b.fileSystem("small", "12m");
+              Files.setPosixFilePermissions(small, PosixFilePermissions.fromString("rwxr-xr-x"));
+              Path root = small.resolve("up");
+              Command.Result failed = b.pgveil("up", root);
+              Command.of("mount", "-o", "remount,size=200m", small).run();
+              try (Running up = home.command("up", root).start()) {
+                up.await(UpDirectory.READY);
+                assertThat(up.terminate()).as(up.output()).isZero();
+              }
+              return failed;
+            }));
+  }
+
+  /** A key command on a cluster without a byte of room; with room again it works. */
+  private static Command.Result full(Bench b, String... command) throws Exception {
+    Path small = b.fileSystem("small", "256k");
+    Path cipher = small.resolve("cipher");
+    Path keyring = small.resolve("keyring");
+    Command.Result made = b.pgveil("init", cipher, "--keyring", keyring, "--key", "k0");
+    assertThat(made.code()).as(made.all()).isZero();
+    made = b.pgveil("key", "create", "k1", "--provider", "keyring", cipher);
+    assertThat(made.code()).as(made.all()).isZero();
+    List<Object> arguments = new ArrayList<>(List.of("key"));
+    arguments.addAll(List.of(command));
+    arguments.addAll(List.of("--provider", "keyring", cipher));
+    Path filler = Bench.fill(small);
+    Command.Result failed = unchanged(() -> b.pgveil(arguments.toArray()));
+    Files.delete(filler);
+    Command.Result works = b.pgveil(arguments.toArray());
+    assertThat(works.code()).as(works.all()).isZero();
+    return failed;
+  }
+
+  private static Command.Result asOrdinaryUser(Bench b) throws Exception {
+    RunAs user = RunAs.resolve("nobody");
+    Path directory = b.directory("own");
+    Path mountPoint = Files.createDirectory(directory.resolve("mount"));
+    for (Path p : List.of(directory, mountPoint)) {
+      user.own(p);
+    }
+    Object[] asUser = {
+      "setpriv", "--reuid", user.uid(), "--regid", user.gid(), "--clear-groups", "--"
+    };
+    Path cipher = directory.resolve("cipher");
+    Command.Result made =
+        home.command("init", cipher, "--keyring", directory.resolve("keyring"))
+            .by(asUser)
+            .environment("XDG_RUNTIME_DIR", directory.toString())
+            .run();
+    assertThat(made.code()).as(made.all()).isZero();
+    return unchanged(
+        () ->
+            home.command("mount", cipher, mountPoint, "--log-file", directory.resolve("log"))
+                .by(asUser)
+                .by("unshare", "-m", "sh", "-ec", WITH_CLOSED_DEVICE, "sh")
+                .environment("XDG_RUNTIME_DIR", directory.toString())
+                .run());
+  }
+
+  // ---- while the cluster runs ----
+
+  private static List<Row> runningRows() {
+    Path insideMount = cluster.mount().resolve("keyring");
+    return List.of(
+        running(
+            "another daemon serves the cluster",
+            ExitCode.ALREADY_SERVED,
+            cluster.cipher(),
+            "mount"),
+        running(
+            "another daemon serves the cluster", ExitCode.ALREADY_SERVED, cluster.cipher(), "up"),
+        running(
+            "another daemon serves the cluster",
+            ExitCode.ALREADY_SERVED,
+            cluster.cipher(),
+            "verify"),
+        running("PostgreSQL uses the mount", ExitCode.MOUNT_POINT_BUSY, cluster.mount(), "umount"),
+        running(
+            "keyring on the mount",
+            ExitCode.KEYRING_INSIDE,
+            insideMount,
+            "provider add",
+            "inside",
+            "file",
+            "path=" + insideMount));
+  }
+
+  private static Row running(
+      String what, ExitCode code, Object named, String command, Object... rest) {
+    return new Row(
+        what,
+        command,
+        code,
+        named,
+        b -> {
+          List<Object> arguments = new ArrayList<>(List.of((Object[]) command.split(" ")));
+          arguments.addAll(List.of(rest));
+          if (command.equals("mount")) {
+            return b.mount(cluster.cipher(), b.directory("second"));
+          }
+          arguments.add(cluster.root());
+          return b.pgveil(arguments.toArray());
+        });
+  }
+
+  @Test
+  void aRunningClusterIsLeftAlone() throws Exception {
+    Bench bench = new Bench(cluster, home, scratch, outside);
+    try (Running up = cluster.up(home)) {
+      for (Row row : runningRows()) {
+        assertMessage(row, row.action.run(bench));
       }
-      mount(
-          rows,
-          name + " garbled bytes",
-          ExitCode.SEALED_FILE_DAMAGED,
-          file,
-          b -> b.garble(file, (int) Files.size(file) - 1, 0x40));
-      mount(
-          rows,
-          name + " missing",
-          ExitCode.SEALED_FILE_DAMAGED,
-          file,
-          b -> b.move(file, outside.resolve("gone")));
+      assertThat(UpDirectory.sql(up, "SELECT count(*) FROM t")).isEqualTo("1000");
+      assertThat(up.terminate()).as(up.output()).isZero();
+    } finally {
+      cluster.discard();
+      bench.restore();
+      original = everything();
     }
   }
 }

@@ -12,13 +12,13 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.Deque;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 
 /**
  * A cluster to be damaged, and the list of what has to be done to have it as it was before.
@@ -44,6 +44,14 @@ record Bench(
 
   /** Runs a command in this JVM. */
   Command.Result pgveil(Object... arguments) throws Exception {
+    return run(() -> {}, arguments);
+  }
+
+  private interface Meanwhile {
+    void run() throws Exception;
+  }
+
+  private static Command.Result run(Meanwhile meanwhile, Object... arguments) throws Exception {
     String[] args = Arrays.stream(arguments).map(Object::toString).toArray(String[]::new);
     StringWriter out = new StringWriter();
     StringWriter err = new StringWriter();
@@ -58,15 +66,14 @@ record Bench(
                             .setOut(new PrintWriter(out, true))
                             .setErr(new PrintWriter(err, true))
                             .execute(args)));
-    try {
-      return new Command.Result(
-          code.get(PATIENCE_SECONDS, TimeUnit.SECONDS), out.toString(), err.toString());
-    } catch (TimeoutException e) {
-      thread.interrupt();
-      throw new AssertionError("has not failed: " + String.join(" ", args) + "\n" + out + err, e);
-    } catch (ExecutionException e) {
-      throw new AssertionError(e);
+    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
+    while (!thread.join(Duration.ofMillis(100))) {
+      meanwhile.run();
+      assertThat(System.nanoTime())
+          .as("does not end: %s\n%s%s", List.of(args), out, err)
+          .isLessThan(end);
     }
+    return new Command.Result(code.join(), out.toString(), err.toString());
   }
 
   /** {@code mount} of the cluster in this JVM, where it is always mounted. */
@@ -75,7 +82,20 @@ record Bench(
   }
 
   Command.Result mount(Path cipher, Path mountPoint) throws Exception {
-    return pgveil("mount", cipher, mountPoint, "--log-file", log(), "--provider-wait", 0);
+    return run(
+        () -> {
+          if (UpDirectory.isMounted(mountPoint)) {
+            // it should not have been: end it, the exit code 0 tells
+            Command.of("umount", mountPoint).run();
+          }
+        },
+        "mount",
+        cipher,
+        mountPoint,
+        "--log-file",
+        log(),
+        "--provider-wait",
+        0);
   }
 
   /** Where the commands are told to write their log. */

@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Comparator;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.jupiter.api.extension.ParameterContext;
@@ -37,10 +38,11 @@ final class Installation implements ParameterResolver {
       Path build = Files.createDirectories(home.resolve(".pgveil-build/build.test"));
       Path lib = Files.createDirectory(build.resolve("lib"));
       Path target = source.resolve("app/target");
-      try (Stream<Path> jars =
-          Stream.concat(Files.list(target.resolve("lib")), Files.list(target))) {
-        for (Path jar : jars.filter(f -> f.toString().endsWith(".jar")).toList()) {
-          Files.copy(jar, lib.resolve(jar.getFileName()));
+      for (Path directory : List.of(target.resolve("lib"), target)) {
+        try (Stream<Path> files = Files.list(directory)) {
+          for (Path jar : files.filter(f -> f.toString().endsWith(".jar")).toList()) {
+            Files.copy(jar, lib.resolve(jar.getFileName()));
+          }
         }
       }
       Files.createSymbolicLink(lib.resolve("lib-postgres"), target.resolve("lib-postgres"));
@@ -80,14 +82,6 @@ final class Installation implements ParameterResolver {
     }
   }
 
-  /** What JUnit closes at the end of all tests. */
-  private record Shared(Home home) implements ExtensionContext.Store.CloseableResource {
-    @Override
-    public void close() throws IOException {
-      home.close();
-    }
-  }
-
   @Override
   public boolean supportsParameter(ParameterContext parameter, ExtensionContext context) {
     return parameter.getParameter().getType() == Home.class;
@@ -95,6 +89,7 @@ final class Installation implements ParameterResolver {
 
   @Override
   public Home resolveParameter(ParameterContext parameter, ExtensionContext context) {
+    // closed by JUnit after the last test
     return context
         .getRoot()
         .getStore(ExtensionContext.Namespace.create(Installation.class))
@@ -102,12 +97,11 @@ final class Installation implements ParameterResolver {
             Home.class,
             type -> {
               try {
-                return new Shared(Home.make());
+                return Home.make();
               } catch (IOException e) {
                 throw new AssertionError("no installation for the tests", e);
               }
             },
-            Shared.class)
-        .home();
+            Home.class);
   }
 }

@@ -12,8 +12,10 @@ final class Running implements AutoCloseable {
   private static final int PATIENCE_SECONDS = 120;
 
   private final Process process;
-  private final StringBuffer output = new StringBuffer();
-  private final Object changed = new Object();
+
+  /** Guarded by itself; its waiters are told of each line and of the end. */
+  private final StringBuilder output = new StringBuilder();
+
   private final Thread out;
   private final Thread err;
 
@@ -30,38 +32,40 @@ final class Running implements AutoCloseable {
             () -> {
               try (lines) {
                 for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                  output.append(line).append('\n');
-                  changed();
+                  print(line);
                 }
               } catch (IOException e) {
-                output.append(e).append('\n');
+                print(e.toString());
               }
-              changed();
             });
   }
 
-  private void changed() {
-    synchronized (changed) {
-      changed.notifyAll();
+  private void print(String line) {
+    synchronized (output) {
+      output.append(line).append('\n');
+      output.notifyAll();
     }
   }
 
   /** Waits until it has printed {@code text}. */
   Running await(String text) throws InterruptedException {
     long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
-    synchronized (changed) {
+    synchronized (output) {
       while (output.indexOf(text) < 0) {
-        if (!out.isAlive() && !err.isAlive() || System.nanoTime() > end) {
+        boolean ended = !out.isAlive() && !err.isAlive();
+        if (ended || System.nanoTime() - end > 0) {
           throw new AssertionError("did not print \"" + text + "\":\n" + output);
         }
-        changed.wait(100);
+        output.wait(100);
       }
     }
     return this;
   }
 
   String output() {
-    return output.toString();
+    synchronized (output) {
+      return output.toString();
+    }
   }
 
   long pid() {

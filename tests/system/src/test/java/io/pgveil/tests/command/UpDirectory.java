@@ -89,7 +89,12 @@ record UpDirectory(Path root) {
 
   /** Whether something is mounted at the mount point. */
   boolean isMounted() throws IOException {
-    return Files.readString(Path.of("/proc/self/mountinfo")).contains(" " + mount() + " ");
+    return isMounted(mount());
+  }
+
+  static boolean isMounted(Path mountPoint) throws IOException {
+    return Files.readAllLines(Path.of("/proc/self/mountinfo")).stream()
+        .anyMatch(l -> l.contains(" " + mountPoint + " ") && l.contains("fuse.pgveil"));
   }
 
   /** Takes away a mount that a failed test has left. */
