@@ -5,11 +5,11 @@ import java.nio.file.Path;
 import java.util.stream.Stream;
 
 /** Where the source tree is that the tests run in. */
-final class Project {
+public final class Project {
   private Project() {}
 
   /** The directory that holds {@code mvnw}. */
-  static Path root() {
+  public static Path root() {
     return Stream.iterate(Path.of("").toAbsolutePath(), Path::getParent)
         .filter(directory -> Files.exists(directory.resolve("mvnw")))
         .findFirst()
