@@ -4,7 +4,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * What a directory is to PostgreSQL, and so what its files are. A pure function of the path from
- * the root of a view; see docs/file-kinds in ARCHITECTURE.md.
+ * the root of a view; the table of file kinds in ARCHITECTURE.md.
  *
  * @param role the directory's role
  * @param tablespace tablespace OID, where the role has one; {@link #UNRESOLVED} for the tablespace

@@ -270,6 +270,11 @@ final class RelationFiles {
         InternalKey key = relationKeys.find(file.tablespace(), file.relNumber());
         return key == null ? null : pool(key);
       } catch (KeyException e) {
+        if (e.kind() == KeyException.Kind.CORRUPTED) {
+          // a power cut can tear an entry that no page was written under yet: as good as none
+          log.error("{}", e.getMessage());
+          return null;
+        }
         throw failed(e);
       }
     }

@@ -13,7 +13,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * A sealed file: a write-once header of 4096 bytes, then 512-byte XTS units, then 512 bytes of
- * slack (docs/formats/sealed-file.md). The clear length is the size on disk less 4608.
+ * slack (docs/decisions/0003). The clear length is the size on disk less 4608.
  *
  * <p>Order of durability: the header is synced before the first byte of data is written, because
  * write-back may persist data and size but no header, and a file without a header is lost. The

@@ -19,7 +19,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * The write-ahead log as one encrypted stream over all segments: runs, WAL ranges, and which range
- * governs which byte (docs/formats/wal.md; pg_tde spec format 3).
+ * governs which byte (docs/decisions/0004 and 0005; pg_tde spec format 3).
  *
  * <p>A <em>run</em> is a stretch of writing that must have a key of its own. {@link #beginRun} only
  * notes that the next one has begun; its range is made by the first WAL byte that differs from what

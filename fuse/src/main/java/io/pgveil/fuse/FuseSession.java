@@ -48,6 +48,8 @@ public final class FuseSession {
   private final Object notifying = new Object();
 
   private final List<Integer> devices;
+
+  /** A page to build notifications in; 0 after the end, or negative if there was no memory. */
   private long notice;
 
   private FuseSession(
@@ -56,15 +58,14 @@ public final class FuseSession {
       Path mountPoint,
       SessionInfo info,
       List<Worker> workers,
-      List<Integer> devices,
-      long notice) {
+      List<Integer> devices) {
     this.fileSystem = fileSystem;
     this.mount = mount;
     this.mountPoint = mountPoint;
     this.info = info;
     this.workers = workers;
     this.devices = devices;
-    this.notice = notice;
+    this.notice = Posix.mmapAnonymous(Protocol.PAGE);
   }
 
   /**
@@ -79,34 +80,30 @@ public final class FuseSession {
     List<Worker> workers = new ArrayList<>();
     devices.add(Mounter.mount(options));
     Mounts.@Nullable Mount mount = null;
-    boolean done = false;
     try {
       mount = Mounts.find(options.mountPoint()).orElseThrow();
       workers.add(new Worker(devices.getFirst(), options.maxWrite()));
       SessionInfo info = workers.getFirst().handshake(options);
-      setReadAhead(mount, options);
+      tuneDevice(mount, options);
       while (workers.size() < options.threads()) {
         workers.add(new Worker(cloneDevice(devices), options.maxWrite()));
       }
-      long notice = Posix.mmapAnonymous(Protocol.PAGE);
-      FuseSession session =
-          new FuseSession(fileSystem, mount, options.mountPoint(), info, workers, devices, notice);
-      done = true;
       LOG.debug("Mounted {} as {}: {}", options.mountPoint(), mount.device(), info);
-      return session;
-    } catch (MountException e) {
-      throw e;
-    } catch (IOException e) {
-      throw new MountException(
-          Kind.OTHER, "The new mount at " + options.mountPoint() + " was not found: " + e);
-    } finally {
-      if (!done) {
-        workers.forEach(Worker::close);
-        devices.forEach(Posix::close);
-        if (mount != null) {
+      return new FuseSession(fileSystem, mount, options.mountPoint(), info, workers, devices);
+    } catch (IOException | RuntimeException e) {
+      workers.forEach(Worker::close);
+      devices.forEach(Posix::close);
+      if (mount != null) {
+        try {
           Mounter.abortAndDetach(mount);
+        } catch (MountException suppressed) {
+          e.addSuppressed(suppressed);
         }
       }
+      throw e instanceof MountException m
+          ? m
+          : new MountException(
+              Kind.OTHER, "The new mount at " + options.mountPoint() + " was not found: " + e);
     }
   }
 
@@ -134,15 +131,20 @@ public final class FuseSession {
     return fd;
   }
 
-  /** INIT can only lower the kernel's 128 KiB; the device's own file raises it, for root. */
-  private static void setReadAhead(Mounts.Mount mount, MountOptions options) {
-    Path file = Path.of("/sys/class/bdi", mount.device(), "read_ahead_kb");
+  /** Adjusts what INIT cannot: the kernel lets root raise it through files of the device. */
+  private static void tuneDevice(Mounts.Mount mount, MountOptions options) {
+    Path device = Path.of("/sys/class/bdi", mount.device());
+    tune(device.resolve("read_ahead_kb"), options.readAheadKib());
+    tune(device.resolve("max_ratio"), options.maxDirtyPercent());
+  }
+
+  private static void tune(Path file, int value) {
     try {
       if (Files.isWritable(file)) {
-        Files.writeString(file, Integer.toString(options.readAheadKib()));
+        Files.writeString(file, Integer.toString(value));
       }
     } catch (IOException e) {
-      LOG.debug("Read-ahead stays as the kernel has it: {}", e.toString());
+      LOG.debug("{} stays as the kernel has it: {}", file, e.toString());
     }
   }
 
@@ -167,7 +169,17 @@ public final class FuseSession {
       running.set(workers.size());
       for (int i = 0; i < workers.size(); i++) {
         Worker worker = workers.get(i);
-        Thread.ofPlatform().name("fuse-" + i).daemon(false).start(() -> serve(worker));
+        try {
+          Thread.ofPlatform().name("fuse-" + i).daemon(false).start(() -> serve(worker));
+        } catch (OutOfMemoryError e) {
+          // The limit of processes: fewer workers are slower, not wrong.
+          LOG.warn("Only {} of {} workers could be started", i, workers.size(), e);
+          if (running.addAndGet(i - workers.size()) == 0) {
+            finish();
+            throw e;
+          }
+          break;
+        }
       }
     }
   }
@@ -190,7 +202,9 @@ public final class FuseSession {
       LOG.error("The file system failed when told that its session ended", e);
     } finally {
       synchronized (notifying) {
-        Posix.munmap(notice, Protocol.PAGE);
+        if (notice > 0) {
+          Posix.munmap(notice, Protocol.PAGE);
+        }
         notice = 0;
         // Closing the last one aborts the connection, should it still exist.
         devices.forEach(Posix::close);
@@ -283,7 +297,7 @@ public final class FuseSession {
    */
   public int invalidateInode(long node, long offset, long size) {
     synchronized (notifying) {
-      if (notice == 0) {
+      if (notice <= 0) {
         return -Errno.ENODEV;
       }
       long at = notice + Protocol.OUT_HEADER_SIZE;
@@ -305,7 +319,7 @@ public final class FuseSession {
       return -Errno.ENAMETOOLONG;
     }
     synchronized (notifying) {
-      if (notice == 0) {
+      if (notice <= 0) {
         return -Errno.ENODEV;
       }
       long at = notice + Protocol.OUT_HEADER_SIZE;

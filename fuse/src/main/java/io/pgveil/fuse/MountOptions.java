@@ -18,6 +18,8 @@ import java.nio.file.Path;
  * @param maxWrite most bytes of one WRITE or READ, a multiple of 4096
  * @param readAheadKib how far the kernel reads ahead; above the kernel's default (128) only where
  *     /sys/class/bdi can be written, that is, as root
+ * @param maxDirtyPercent which part of the kernel's limit for changed pages not yet written back
+ *     this mount may use; the kernel gives FUSE 1, which slows bulk loads down. Set as root only
  * @param maxBackground how many read-ahead and write-back requests may be under way at once
  */
 public record MountOptions(
@@ -30,6 +32,7 @@ public record MountOptions(
     int threads,
     int maxWrite,
     int readAheadKib,
+    int maxDirtyPercent,
     int maxBackground) {
 
   public MountOptions {
@@ -40,6 +43,7 @@ public record MountOptions(
         maxWrite >= Protocol.PAGE && maxWrite <= 1 << 20 && maxWrite % Protocol.PAGE == 0,
         "maxWrite must be a multiple of 4096 up to 1 MiB");
     require(readAheadKib >= 0 && readAheadKib <= 1 << 20, "readAheadKib must be 0..1048576");
+    require(maxDirtyPercent >= 1 && maxDirtyPercent <= 100, "maxDirtyPercent must be 1..100");
     require(maxBackground >= 1 && maxBackground <= 0xffff, "maxBackground must be 1..65535");
   }
 
@@ -69,6 +73,7 @@ public record MountOptions(
     private int threads = Math.clamp(2L * Runtime.getRuntime().availableProcessors(), 8, 32);
     private int maxWrite = 1 << 20;
     private int readAheadKib = 1024;
+    private int maxDirtyPercent = 20;
     private int maxBackground = 64;
 
     private Builder(Path mountPoint) {
@@ -115,6 +120,11 @@ public record MountOptions(
       return this;
     }
 
+    public Builder maxDirtyPercent(int value) {
+      maxDirtyPercent = value;
+      return this;
+    }
+
     public Builder maxBackground(int value) {
       maxBackground = value;
       return this;
@@ -131,6 +141,7 @@ public record MountOptions(
           threads,
           maxWrite,
           readAheadKib,
+          maxDirtyPercent,
           maxBackground);
     }
   }

@@ -4,6 +4,7 @@ import io.pgveil.fuse.MountException.Kind;
 import io.pgveil.linux.ByteString;
 import io.pgveil.linux.Errno;
 import io.pgveil.linux.Posix;
+import io.pgveil.linux.Stat;
 import java.io.IOException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
@@ -24,6 +25,7 @@ final class Mounter {
   /** Holds a directory for every connection, named by the minor device number of its files. */
   private static final Path CONNECTIONS = Path.of("/sys/fs/fuse/connections");
 
+  private static final int OWNER_WRITES = 0200;
   private static final Path CONFIGURATION = Path.of("/etc/fuse.conf");
 
   private Mounter() {}
@@ -88,7 +90,8 @@ final class Mounter {
       throw e;
     } catch (IOException | DirectoryIteratorException e) {
       throw new MountException(
-          Kind.NO_PERMISSION, "Mount point " + given + " cannot be listed (" + e + ")");
+          Kind.NO_PERMISSION,
+          "Mount point " + given + " cannot be listed (" + e + "); give this user access to it");
     }
     // The serving process would wait for itself.
     for (String property : List.of("user.dir", "java.io.tmpdir")) {
@@ -189,6 +192,28 @@ final class Mounter {
               + CONFIGURATION
               + "; have root add it, or mount for this user only");
     }
+    // fusermount wants a mount point that the user may write to. One that is closed, so that
+    // nothing
+    // is ever written below the mount, is opened for that moment. The descriptor leads below the
+    // mount, where the path does not lead any more.
+    int directory = Posix.open(ByteString.of(mountPoint), Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
+    Stat stat = new Stat();
+    boolean closed =
+        directory >= 0 && Posix.fstat(directory, stat) == 0 && (stat.mode & OWNER_WRITES) == 0;
+    if (closed) {
+      Posix.fchmod(directory, (stat.mode & 07777) | OWNER_WRITES);
+    }
+    try {
+      return receiveDevice(mountPoint, options);
+    } finally {
+      if (closed) {
+        Posix.fchmod(directory, stat.mode & 07777);
+      }
+      Posix.close(directory);
+    }
+  }
+
+  private static int receiveDevice(Path mountPoint, MountOptions options) throws MountException {
     String mountOptions =
         "fsname="
             + escape(options.fsName())

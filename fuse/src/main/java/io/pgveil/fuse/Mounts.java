@@ -129,7 +129,10 @@ public final class Mounts {
     return direct.toRealPath();
   }
 
-  /** Whether the process that served {@code mount} is gone. */
+  /**
+   * Whether the process that served {@code mount} is gone. Of a mount that its owner keeps to
+   * himself others cannot tell: false, for root too.
+   */
   public static boolean isStale(Mount mount) {
     if (!mount.isFuse()) {
       return false;

@@ -17,6 +17,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -238,6 +239,38 @@ class FuseSessionTest {
   }
 
   @Test
+  void hazard25WorkersNeverWaitForTheirOwnWriteback() throws Exception {
+    int before = Posix.prctl(Posix.PR_SET_IO_FLUSHER, 0, 0, 0, 0);
+    assumeTrue(before == 0, () -> "CAP_SYS_RESOURCE is needed: " + Errno.describe(before));
+    AtomicInteger flusher = new AtomicInteger(-1);
+    FileSystem asking =
+        new MemoryFileSystem() {
+          @Override
+          public int statfs(long node, Statfs out) {
+            flusher.set(Posix.prctl(58, 0, 0, 0, 0)); // PR_GET_IO_FLUSHER
+            return super.statfs(node, out);
+          }
+        };
+    FuseSession session = FuseSession.mount(asking, MountOptions.at(root).threads(1).build());
+    sessions.add(session);
+    session.start();
+    assertThat(Files.getFileStore(root).getTotalSpace()).isPositive();
+    assertThat(flusher).hasValue(1);
+  }
+
+  @Test
+  void tunesTheDevice() throws Exception {
+    FuseSession session =
+        FuseSession.mount(
+            fileSystem, MountOptions.at(root).readAheadKib(512).maxDirtyPercent(7).build());
+    sessions.add(session);
+    Path device = Path.of("/sys/class/bdi", session.mountEntry().device());
+    assumeTrue(Files.isWritable(device.resolve("max_ratio")), device + " is not writable");
+    assertThat(device.resolve("read_ahead_kb")).hasContent("512");
+    assertThat(device.resolve("max_ratio")).hasContent("7");
+  }
+
+  @Test
   void namesWhatIsWrongWithAMountPoint() throws Exception {
     assertThat(refused(temp.resolve("missing"))).isEqualTo(Kind.MOUNT_POINT_MISSING);
     assertThat(refused(temp.resolve("missing/below"))).isEqualTo(Kind.MOUNT_POINT_MISSING);
@@ -293,6 +326,7 @@ class FuseSessionTest {
           "needs unshare, setpriv and nsenter (util-linux) to become an ordinary user");
     }
     List<String> command = asOrdinaryUser(root.toString());
+    Files.setPosixFilePermissions(root, PosixFilePermissions.fromString("r-x------"));
     try (ChildJvm child = new ChildJvm(command)) {
       assertThat(child.await("READY")).isEqualTo("READY served");
       if (isRoot) {
@@ -315,6 +349,9 @@ class FuseSessionTest {
       child.await("ENDED");
       assertThat(child.process.waitFor()).isZero();
     }
+    assertThat(Files.getPosixFilePermissions(root))
+        .as("mode of the closed mount point")
+        .isEqualTo(PosixFilePermissions.fromString("r-x------"));
   }
 
   @Test

@@ -104,7 +104,8 @@ final class DurableFiles implements AutoCloseable {
 
   /** The whole content, or null if there is no such file. */
   byte @Nullable [] read(String name) throws KeyException {
-    int fd = Posix.openat(directoryFd, name, Posix.O_RDONLY | Posix.O_NOFOLLOW, 0);
+    int fd =
+        Posix.openat(directoryFd, name, Posix.O_RDONLY | Posix.O_NOFOLLOW | Posix.O_NONBLOCK, 0);
     if (fd == -Errno.ENOENT) {
       return null;
     }

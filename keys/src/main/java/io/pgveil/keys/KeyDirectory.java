@@ -38,7 +38,8 @@ public final class KeyDirectory implements AutoCloseable {
    * How a key directory is opened.
    *
    * @param forbiddenKeyringRoots cipher directory and mount, in which no keyring may lie
-   * @param cipher the cipher for new keys; a principal key of another length is used with a warning
+   * @param cipher the current cipher setting: a principal key of another length is used, with a
+   *     warning
    * @param readOnly nothing is written: files of older versions are read as they are, changes are
    *     refused
    */

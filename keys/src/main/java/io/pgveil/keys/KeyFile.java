@@ -63,8 +63,14 @@ abstract sealed class KeyFile permits RelationKeys, WalKeys, SealKeys {
     state.lock();
     try {
       if (!loaded) {
-        header = parse(directory.files().read(fileName));
-        loaded = true;
+        try {
+          header = parse(directory.files().read(fileName));
+          loaded = true;
+        } finally {
+          if (!loaded) {
+            forgetEntries();
+          }
+        }
       }
     } finally {
       state.unlock();

@@ -23,6 +23,7 @@ final class KeyWrap implements AutoCloseable {
   private final Cipher cipher;
   private final RawKey key;
   private final SecureRandom random;
+  private boolean closed;
 
   /** The caller clears {@code key} itself. */
   KeyWrap(byte[] key, SecureRandom random) {
@@ -95,12 +96,15 @@ final class KeyWrap implements AutoCloseable {
 
   @Override
   public void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
     key.destroy();
+    // the JDK keeps the last key of an encryption, and its schedule, until another one comes
+    byte[] iv = new byte[IV_SIZE];
     try {
-      cipher.init(
-          Cipher.DECRYPT_MODE,
-          new RawKey(new byte[16]),
-          new GCMParameterSpec(8 * TAG_SIZE, new byte[IV_SIZE]));
+      cipher.init(Cipher.ENCRYPT_MODE, key, new GCMParameterSpec(8 * TAG_SIZE, iv));
     } catch (GeneralSecurityException e) {
       throw new IllegalStateException("AES-GCM failed", e);
     }

@@ -296,6 +296,9 @@ public final class RelationKeys extends KeyFile {
    *     failed write (no space) a later call tries again
    */
   public void sync() throws KeyException {
+    if (directory.settings().readOnly()) {
+      return;
+    }
     load();
     long wanted;
     state.lock();
@@ -311,7 +314,6 @@ public final class RelationKeys extends KeyFile {
     } finally {
       state.unlock();
     }
-    directory.requireWritable();
     writes.lock();
     try {
       List<DurableFiles.Patch> patches = new ArrayList<>();
@@ -420,8 +422,13 @@ public final class RelationKeys extends KeyFile {
     }
   }
 
-  /** The number of keys; 0 while the file was not read, or cannot be. */
+  /** The number of keys; 0 if the file cannot be read ({@link #entries} tells why). */
   public int count() {
+    try {
+      ensureReady();
+    } catch (KeyException e) {
+      return 0;
+    }
     return slots.size();
   }
 

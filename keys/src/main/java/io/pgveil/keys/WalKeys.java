@@ -120,10 +120,13 @@ public final class WalKeys extends KeyFile {
     return now == null ? List.of() : now;
   }
 
-  /** The number of ranges; 0 while the file was not read, or cannot be. */
+  /** The number of ranges; 0 if the file cannot be read ({@link #ranges} tells why). */
   public int count() {
-    List<WalRange> now = ranges;
-    return now == null ? 0 : now.size();
+    try {
+      return ranges().size();
+    } catch (KeyException e) {
+      return 0;
+    }
   }
 
   /**

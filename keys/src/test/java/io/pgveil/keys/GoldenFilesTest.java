@@ -1,10 +1,16 @@
 package io.pgveil.keys;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.tuple;
 
 import java.nio.file.Path;
+import java.security.GeneralSecurityException;
+import java.time.Instant;
 import java.util.List;
 import java.util.Objects;
+import javax.crypto.Cipher;
+import javax.crypto.spec.GCMParameterSpec;
+import javax.crypto.spec.SecretKeySpec;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -57,13 +63,10 @@ class GoldenFilesTest {
       assertThat(new KeyInfo(Cluster.DB).run(d))
           .isEqualTo(
               new PrincipalKeys.Info(
-                  "test-db-key",
-                  -2,
-                  "golden",
-                  java.time.Instant.ofEpochSecond(1700000000, 123456000)));
+                  "test-db-key", -2, "golden", Instant.ofEpochSecond(1700000000, 123456000)));
       assertThat(new ListProviders(Scope.SERVER).run(d))
           .extracting(ListProviders.Item::id, ListProviders.Item::name)
-          .containsExactly(org.assertj.core.groups.Tuple.tuple(-2, "golden"));
+          .containsExactly(tuple(-2, "golden"));
       assertThat(new ListProviders(Cluster.DB).run(d))
           .containsExactly(
               new ListProviders.Item(1, "local", "file", "{\"path\":\"/nowhere/local\"}"));
@@ -163,15 +166,15 @@ class GoldenFilesTest {
   /** Entry fields by the numbers of the specification, with nothing but javax.crypto. */
   private static void checkEntry(byte[] principal, byte[] file, int at, int size, InternalKey key) {
     try {
-      var gcm = javax.crypto.Cipher.getInstance("AES/GCM/NoPadding");
+      var gcm = Cipher.getInstance("AES/GCM/NoPadding");
       gcm.init(
-          javax.crypto.Cipher.DECRYPT_MODE,
-          new javax.crypto.spec.SecretKeySpec(principal, "AES"),
-          new javax.crypto.spec.GCMParameterSpec(128, file, at + 16, 16));
+          Cipher.DECRYPT_MODE,
+          new SecretKeySpec(principal, "AES"),
+          new GCMParameterSpec(128, file, at + 16, 16));
       gcm.updateAAD(file, at, 16);
       gcm.update(file, at + 64, size);
       assertThat(gcm.doFinal(file, at + 32, 16)).isEqualTo(key.copyKey());
-    } catch (java.security.GeneralSecurityException e) {
+    } catch (GeneralSecurityException e) {
       throw new AssertionError(e);
     }
     assertThat(Hex.at(file, at + 48, 16)).isEqualTo(Hex.at(key.copyBaseIv(), 0, 16));

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.pgveil.keys.KeyException.Kind;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -155,7 +156,7 @@ class OperationsTest {
     byte[] file = cluster.content("1664_providers");
     assertThat(file).hasSize(2 * 1160);
     assertThat(Bytes.getInt(file, 1160)).isEqualTo(-2);
-    assertThat(java.util.Arrays.copyOfRange(file, 1164, 2320)).containsOnly(0);
+    assertThat(Arrays.copyOfRange(file, 1164, 2320)).containsOnly(0);
     assertThat(add(Scope.SERVER, "memory", "b", Cluster.MEM_OPTIONS)).isEqualTo(-3);
     assertThat(new ListProviders(Scope.SERVER).run(d))
         .containsExactly(

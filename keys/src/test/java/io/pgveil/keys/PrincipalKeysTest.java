@@ -3,6 +3,7 @@ package io.pgveil.keys;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -112,7 +113,7 @@ class PrincipalKeysTest {
 
   @Test
   void aProviderRecordThatIsGoneIsNamed() throws Exception {
-    java.nio.file.Files.delete(cluster.directory.resolve("1664_providers"));
+    Files.delete(cluster.directory.resolve("1664_providers"));
     try (KeyDirectory d = cluster.open()) {
       assertThatThrownBy(() -> d.principalKeys().load(Cluster.DB))
           .hasMessageStartingWith(

@@ -11,6 +11,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -34,7 +35,7 @@ class RelationKeysTest {
   }
 
   @Test
-  void aKeyIsKnownAtOnceAndOnDiskAfterSync() throws KeyException {
+  void hazard1_aKeyIsKnownAtOnceAndOnDiskAfterSync() throws KeyException {
     byte[] key;
     try (KeyDirectory d = cluster.open()) {
       RelationKeys keys = d.relationKeys(16384);
@@ -61,7 +62,7 @@ class RelationKeysTest {
   }
 
   @Test
-  void whatAKilledDaemonWroteIsDurableOnlyAfterASync() throws KeyException {
+  void hazard1_whatAKilledDaemonWroteIsDurableOnlyAfterASync() throws KeyException {
     try (KeyDirectory d = cluster.open()) {
       d.relationKeys(16384).create(SPC, 1, CipherType.AES_128);
       d.sync();
@@ -78,7 +79,7 @@ class RelationKeysTest {
   }
 
   @Test
-  void oneSyncCoversAllKeysBornBefore() throws KeyException {
+  void hazard1_oneSyncCoversAllKeysBornBefore() throws KeyException {
     try (KeyDirectory d = cluster.open()) {
       RelationKeys keys = d.relationKeys(16384);
       for (int i = 1; i <= 1000; i++) {
@@ -136,7 +137,7 @@ class RelationKeysTest {
     }
   }
 
-  private static Future<?> sync(java.util.concurrent.ExecutorService pool, RelationKeys keys) {
+  private static Future<?> sync(ExecutorService pool, RelationKeys keys) {
     return pool.submit(
         () -> {
           keys.sync();
@@ -145,7 +146,7 @@ class RelationKeysTest {
   }
 
   @Test
-  void afterAFailedFsyncNothingIsDurableAnyMore() throws KeyException {
+  void hazard11_afterAFailedFsyncNothingIsDurableAnyMore() throws KeyException {
     AtomicReference<DurableFiles.Step> broken = new AtomicReference<>();
     try (KeyDirectory d =
         cluster.open(
@@ -215,7 +216,7 @@ class RelationKeysTest {
   }
 
   @Test
-  void aFreedKeyGoesFromDiskAtTheNextSyncAndItsPlaceIsUsedAgain() throws KeyException {
+  void hazard2_aFreedKeyGoesFromDiskAtTheNextSyncAndItsPlaceIsUsedAgain() throws KeyException {
     try (KeyDirectory d = cluster.open()) {
       RelationKeys keys = d.relationKeys(16384);
       InternalKey a = keys.create(SPC, 1, CipherType.AES_128);
@@ -237,7 +238,7 @@ class RelationKeysTest {
   }
 
   @Test
-  void aNameUsedAgainGetsANewKeyInTheSamePlace() throws KeyException {
+  void hazard2_aNameUsedAgainGetsANewKeyInTheSamePlace() throws KeyException {
     try (KeyDirectory d = cluster.open()) {
       RelationKeys keys = d.relationKeys(16384);
       InternalKey old = keys.create(SPC, 1, CipherType.AES_128);

@@ -10,12 +10,15 @@ import java.io.StringWriter;
 import java.lang.module.ModuleFinder;
 import java.net.URL;
 import java.net.URLClassLoader;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.ServiceLoader;
 import org.junit.jupiter.api.Assumptions;
@@ -27,7 +30,7 @@ class SecretsTest {
   @TempDir Path root;
 
   @Test
-  void secretMemoryIsLeftOutOfCoreDumpsAndLockedAndCleared() throws IOException {
+  void hazard22_secretMemoryIsLeftOutOfCoreDumpsAndLockedAndCleared() throws IOException {
     byte[] key = Hex.sequence(0x61, 32);
     SecretMemory memory = new SecretMemory();
     SecretMemory.Secret secret = memory.store(key);
@@ -65,7 +68,7 @@ class SecretsTest {
   }
 
   @Test
-  void noTextShowsAKey() throws Exception {
+  void hazard22_noTextShowsAKey() throws Exception {
     Cluster cluster = new Cluster(root).golden("current");
     List<Object> things = new ArrayList<>();
     List<byte[]> secrets = new ArrayList<>(List.of(Hex.P128, Hex.P256, Hex.K128, Hex.K256));
@@ -104,19 +107,18 @@ class SecretsTest {
         t.printStackTrace(new PrintWriter(text));
       }
       String all = text.toString();
-      byte[] latin = all.getBytes(java.nio.charset.StandardCharsets.ISO_8859_1);
+      byte[] latin = all.getBytes(StandardCharsets.ISO_8859_1);
       for (byte[] secret : secrets) {
-        assertThat(all.toLowerCase(java.util.Locale.ROOT))
-            .doesNotContain(HexFormat.of().formatHex(secret));
+        assertThat(all.toLowerCase(Locale.ROOT)).doesNotContain(HexFormat.of().formatHex(secret));
         assertThat(all).doesNotContain(Base64.getEncoder().encodeToString(secret));
-        assertThat(all).doesNotContain(java.util.Arrays.toString(secret));
+        assertThat(all).doesNotContain(Arrays.toString(secret));
         assertThat(Hex.indexOf(latin, secret)).isNegative();
       }
     }
   }
 
   @Test
-  void wrappedFilesHoldNoKey() throws Exception {
+  void hazard22_wrappedFilesHoldNoKey() throws Exception {
     Cluster cluster = new Cluster(root).made();
     List<byte[]> secrets = new ArrayList<>(cluster.memory.keys.values());
     try (KeyDirectory d = cluster.open()) {
@@ -132,6 +134,46 @@ class SecretsTest {
         assertThat(Hex.indexOf(content, secret)).isNegative();
       }
     }
+  }
+
+  /**
+   * A heap dump holds no principal key, also none that javax.crypto kept; internal keys it does
+   * hold, which shows that the search would find one.
+   */
+  @Test
+  void hazard22_principalKeysAreNotOnTheHeap() throws Exception {
+    Cluster cluster = new Cluster(root).golden("current");
+    try (KeyDirectory d = cluster.open()) {
+      Cluster.repoint(d, root.resolve("keyring"));
+      new CreateKey(Scope.SERVER, "golden", "random", CipherType.AES_256).run(d);
+      new SetKey(Cluster.DB, Scope.SERVER, "golden", "random").run(d);
+      InternalKey internal = d.relationKeys(16384).create(1663, 1, CipherType.AES_256);
+      d.sync();
+      Path dump = root.resolve("heap.hprof");
+      dumpHeap(dump);
+      byte[] control = internal.copyKey();
+      // the third record of the keyring
+      byte[] keyring = Files.readAllBytes(root.resolve("keyring"));
+      byte[] principal = Arrays.copyOfRange(keyring, 2 * 292 + 256, 2 * 292 + 288);
+      byte[] heap = Files.readAllBytes(dump);
+      Files.delete(dump);
+      assertThat(Hex.indexOf(heap, control)).isNotNegative();
+      assertThat(Hex.indexOf(heap, principal)).isNegative();
+    }
+  }
+
+  /** By reflection: this module does not require java.management. */
+  private static void dumpHeap(Path to) throws Exception {
+    Class<?> factory;
+    try {
+      factory = Class.forName("java.lang.management.ManagementFactory");
+    } catch (ClassNotFoundException e) {
+      Assumptions.abort("no java.management in this JVM");
+      return;
+    }
+    Class<?> type = Class.forName("com.sun.management.HotSpotDiagnosticMXBean");
+    Object bean = factory.getMethod("getPlatformMXBean", Class.class).invoke(null, type);
+    type.getMethod("dumpHeap", String.class, boolean.class).invoke(bean, to.toString(), false);
   }
 
   /** The file provider is found by ServiceLoader from the module path and from the class path. */

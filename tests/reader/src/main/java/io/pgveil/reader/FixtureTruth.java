@@ -214,29 +214,4 @@ public record FixtureTruth(
     Path original = Path.of(options.getOrDefault("path", ""));
     return Keyring.read(root.resolve(original.getFileName())).find(info.name()).orElseThrow();
   }
-
-  /** Prints what the fixture unpacked in two directories (cluster, truth) holds. */
-  public static void main(String[] args) throws IOException {
-    FixtureTruth fixture = read(Path.of(args[0]), Path.of(args[1]));
-    System.out.println("kind path db tablespace relation fork segment bytes truth");
-    for (Relation relation : fixture.relations) {
-      for (ForkFile file : relation.files) {
-        RelationFile what = file.what;
-        System.out.printf(
-            "%s %s %d %d %d %s %d %d %s%n",
-            relation.encrypted ? "encrypted" : "clear",
-            what.path(),
-            what.database(),
-            what.tablespace(),
-            what.relation(),
-            what.fork(),
-            what.segment(),
-            Files.size(file.stored),
-            file.truth == null ? "-" : file.truth.clear);
-      }
-    }
-    for (WalFile wal : fixture.walFiles) {
-      System.out.printf("wal %s %s%n", wal.stored, wal.clear);
-    }
-  }
 }
