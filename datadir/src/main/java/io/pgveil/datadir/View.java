@@ -259,6 +259,15 @@ final class View implements FileSystem {
     }
     Scratch s = Scratch.get();
     int r = stat(n, s.stat);
+    if (r == -Errno.ENOENT && setsOnlyTimes(in)) {
+      // Unlinked, and nobody has it open. With its next write-back the kernel still sends the time
+      // of
+      // the unlink; an error would be told to whoever calls syncfs on the mount.
+      out.ino = n.identity.ino();
+      out.mode = Stat.S_IFREG;
+      out.nlink = 0;
+      return 0;
+    }
     if (r < 0) {
       return r;
     }
@@ -307,6 +316,12 @@ final class View implements FileSystem {
     } finally {
       release(n);
     }
+  }
+
+  private static boolean setsOnlyTimes(SetAttributes in) {
+    return (in.valid
+            & (SetAttributes.SIZE | SetAttributes.MODE | SetAttributes.UID | SetAttributes.GID))
+        == 0;
   }
 
   private static boolean setsTimes(SetAttributes in) {
