@@ -131,28 +131,33 @@ public final class TestCluster {
 
   // ---- the daemon ----
 
-  /** Starts the daemon and waits until it serves. */
-  public void mount() throws IOException, InterruptedException {
+  /**
+   * Starts the daemon and waits until it serves.
+   *
+   * @return what it has printed until then
+   */
+  public String mount() throws IOException, InterruptedException {
     Process process =
         Pgveil.builder("mount", cipher(), mountPoint(), "--log-file", daemonLog()).start();
     daemon = process;
     process.getOutputStream().close();
-    CompletableFuture<Void> ready = new CompletableFuture<>();
+    CompletableFuture<String> ready = new CompletableFuture<>();
     Thread.ofPlatform().name("output of the daemon").daemon().start(() -> watch(process, ready));
     try {
-      ready.get(PATIENCE.toSeconds(), TimeUnit.SECONDS);
+      return ready.get(PATIENCE.toSeconds(), TimeUnit.SECONDS);
     } catch (ExecutionException | TimeoutException e) {
       throw new AssertionError("not mounted: " + e.getMessage(), e);
     }
   }
 
-  private static void watch(Process process, CompletableFuture<Void> ready) {
+  /** Reads to the end, or the daemon would wait for a reader. */
+  private static void watch(Process process, CompletableFuture<String> ready) {
     StringBuilder output = new StringBuilder();
     try (BufferedReader lines = process.inputReader()) {
       for (String line = lines.readLine(); line != null; line = lines.readLine()) {
         output.append(line).append('\n');
         if (line.startsWith("pgveil: mounted ")) {
-          ready.complete(null);
+          ready.complete(output.toString());
         }
       }
     } catch (IOException e) {
