@@ -67,7 +67,9 @@ class MajorVersionsTest {
   @CsvSource({"18, 128"})
   @Timeout(value = 4, unit = TimeUnit.MINUTES, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
   void everythingThatPostgresDoesToFiles(int major, int keyBits) throws Exception {
-    cluster = clusters.running(root, Postgres.major(major), keyBits);
+    cluster = clusters.mounted(root, Postgres.major(major), keyBits).with("wal_keep_size", "1GB");
+    cluster.initdb();
+    cluster.start();
     assertThat(cluster.query("SHOW data_checksums")).isEqualTo("on");
     load();
     SortedMap<String, String> content = content();
@@ -85,7 +87,11 @@ class MajorVersionsTest {
     cluster.stop(Stop.FAST);
     SortedMap<String, String> shown = cluster.digests();
     cluster.unmount();
-    System.out.printf("PostgreSQL %d: %s%n", major, cluster.stored().check(shown));
+    StoredCluster.Contents contents = cluster.stored().check(shown);
+    System.out.printf("PostgreSQL %d: %s%n", major, contents);
+    assertThat(contents.encryptedPages()).isGreaterThan(3000);
+    assertThat(contents.completeSegments()).isGreaterThanOrEqualTo(2);
+    assertThat(contents.sealedFiles()).isGreaterThan(10);
   }
 
   private void load() throws SQLException {

@@ -216,7 +216,8 @@ public final class TestCluster {
 
   // ---- the server ----
 
-  void initdb(String... options) throws IOException, CommandException {
+  /** initdb through the mount. */
+  public void initdb(String... options) throws IOException, CommandException {
     Path file = root.resolve("initdb-password");
     Files.writeString(file, password + "\n");
     runAs.own(file);
