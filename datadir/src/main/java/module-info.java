@@ -8,4 +8,5 @@ module io.pgveil.datadir {
   requires org.slf4j;
 
   exports io.pgveil.datadir;
+  exports io.pgveil.datadir.check;
 }

@@ -26,7 +26,10 @@ import org.slf4j.event.Level;
  */
 final class Daemon {
   private static final Logger LOG = LoggerFactory.getLogger(Daemon.class);
-  private static final Duration RETRY = Duration.ofMillis(500);
+  private static final Duration RETRY = Duration.ofMillis(100);
+
+  /** A server that has just ended may still be letting go of its files for so long. */
+  private static final Duration SILENT = Duration.ofSeconds(3);
 
   /**
    * What to serve where.
@@ -82,8 +85,7 @@ final class Daemon {
                   mountPoint,
                   options.acceptTornPages,
                   options.providerWait,
-                  options.workers,
-                  ProcessHardening::markWorkerThread));
+                  options.workers));
       ControlServer control =
           ControlServer.start(Layout.runDirectory(cipher), cipher, mounted.executor());
       lock.describe(command, control.socket(), mountPoint);
@@ -153,6 +155,7 @@ final class Daemon {
    * mount without its daemon.
    */
   void stopWhenUnused() throws CommandException, InterruptedException {
+    long silentUntil = System.nanoTime() + SILENT.toNanos();
     boolean told = false;
     while (true) {
       try {
@@ -162,7 +165,7 @@ final class Daemon {
         if (e.exitCode() != ExitCode.MOUNT_POINT_BUSY) {
           throw e;
         }
-        if (!told) {
+        if (!told && System.nanoTime() - silentUntil > 0) {
           LOG.warn("{}; waiting until it is no longer used", e.getMessage());
           told = true;
         }

@@ -79,7 +79,7 @@ public final class Main extends GroupCommand {
    *
    * @param program whether the commands have this JVM for themselves
    */
-  static CommandLine commandLine(Storage storage, boolean program) {
+  public static CommandLine commandLine(Storage storage, boolean program) {
     return new CommandLine(new Main(storage, program))
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setExecutionExceptionHandler(Main::failed)

@@ -14,6 +14,8 @@ import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /** What all commands share. */
@@ -55,16 +57,31 @@ abstract class PgveilCommand implements Callable<Integer> {
     out().flush();
   }
 
-  /** The cluster that a command works on. */
+  /** The cluster that a command works on, named by {@code -D} or as the last parameter. */
   static final class ClusterOption {
+    @Spec(Spec.Target.MIXEE)
+    CommandSpec mixee;
+
     @Option(
         names = {"-D", "--dir"},
         paramLabel = "DIR",
+        description = "The same as the parameter DIR.")
+    @Nullable Path option;
+
+    @Parameters(
+        index = "+",
+        arity = "0..1",
+        paramLabel = "DIR",
         description =
             "Cipher directory, or a directory made by 'up'. Default: the default directory of 'up'.")
-    @Nullable Path directory;
+    @Nullable Path parameter;
 
     Path cipherDirectory() {
+      if (option != null && parameter != null) {
+        throw new ParameterException(
+            mixee.commandLine(), "the directory is given twice: " + option + ", " + parameter);
+      }
+      Path directory = option != null ? option : parameter;
       return Layout.cipherDirectory(directory == null ? Layout.defaultRoot() : directory);
     }
   }
@@ -86,7 +103,8 @@ abstract class PgveilCommand implements Callable<Integer> {
 
     @Override
     final ExitCode run() throws CommandException {
-      show(ControlClient.execute(cluster.cipherDirectory(), request(), storage()::open));
+      Request request = request();
+      show(ControlClient.execute(cluster.cipherDirectory(), request, storage()::open));
       out().flush();
       return ExitCode.OK;
     }

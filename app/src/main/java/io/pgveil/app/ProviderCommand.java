@@ -2,11 +2,14 @@ package io.pgveil.app;
 
 import io.pgveil.app.control.Reply;
 import io.pgveil.app.control.Request;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 
 /** Key providers. */
@@ -45,14 +48,32 @@ final class ProviderCommand extends GroupCommand {
         arity = "1..*",
         paramLabel = "OPTION=VALUE",
         description = "Options of the type, for example path=/etc/pgveil/keyring.file")
-    Map<String, String> options = new LinkedHashMap<>();
+    List<String> rest = List.of();
+
+    /** The options; takes the directory off their end, where picocli cannot tell it from them. */
+    Map<String, String> options() {
+      Map<String, String> options = new LinkedHashMap<>();
+      for (int i = 0; i < rest.size(); i++) {
+        String argument = rest.get(i);
+        int equals = argument.indexOf('=');
+        if (equals > 0) {
+          options.put(argument.substring(0, equals), argument.substring(equals + 1));
+        } else if (i > 0 && i == rest.size() - 1) {
+          cluster.parameter = Path.of(argument);
+        } else {
+          throw new ParameterException(
+              spec.commandLine(), "'" + argument + "' is not of the form OPTION=VALUE");
+        }
+      }
+      return options;
+    }
   }
 
   @Command(name = "add", description = "Register a key provider; it must be reachable.")
   static final class Add extends DefinitionCommand {
     @Override
     Request request() {
-      return new Request.AddProvider(name, type, options, database);
+      return new Request.AddProvider(name, type, options(), database);
     }
   }
 
@@ -65,7 +86,7 @@ final class ProviderCommand extends GroupCommand {
   static final class Change extends DefinitionCommand {
     @Override
     Request request() {
-      return new Request.ChangeProvider(name, type, options, database);
+      return new Request.ChangeProvider(name, type, options(), database);
     }
   }
 

@@ -3,6 +3,7 @@ package io.pgveil.app;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
+import io.pgveil.app.postgres.Modes;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,6 +37,8 @@ record UpSettings(int major, int port) {
 
   void write(Path file) throws IOException {
     Path temporary = file.resolveSibling(file.getFileName() + ".new");
+    Files.deleteIfExists(temporary);
+    Files.createFile(temporary, Modes.with(0644));
     Files.writeString(temporary, JSON.writeValueAsString(this) + "\n");
     Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
   }

@@ -203,7 +203,17 @@ class MainTest {
         "--database=5");
     assertRequest(new Request.DeleteProvider("p", null), "provider", "delete", "p");
     assertRequest(new Request.ListProviders(null), "provider", "list");
-    assertRequest(new Request.Status(), "status");
+    assertRequest(new Request.Status(), "status", "/dir");
+    assertRequest(
+        new Request.CreateKey("k", "p", null), "key", "create", "--provider=p", "k", "/d");
+    assertRequest(
+        new Request.AddProvider("p", "file", Map.of("path", "/k"), null),
+        "provider",
+        "add",
+        "p",
+        "file",
+        "path=/k",
+        "/dir");
   }
 
   private static void assertRequest(Request expected, String... args) {

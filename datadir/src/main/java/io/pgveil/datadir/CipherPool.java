@@ -24,12 +24,13 @@ final class CipherPool<C extends AutoCloseable> {
 
   C take() {
     synchronized (this) {
-      C c = idle.pollLast();
-      if (c != null) {
-        return c;
+      if (closed) {
+        // the maker's key is cleared: a cipher made now would encrypt under zeros
+        throw new IllegalStateException("the file is closed");
       }
+      C c = idle.pollLast();
+      return c != null ? c : maker.get();
     }
-    return maker.get();
   }
 
   void giveBack(C cipher) {

@@ -47,6 +47,11 @@ abstract class Content {
     return false;
   }
 
+  /** Whether something is known that would be lost with the descriptor. */
+  boolean mustStayOpen() {
+    return false;
+  }
+
   /** What must be durable before the backing file may be called synced. */
   int beforeSync() {
     return 0;

@@ -50,7 +50,15 @@ public final class DataDirectory implements AutoCloseable {
   private static final int DB_IN_CRASH_RECOVERY = 4;
   private static final int DB_IN_ARCHIVE_RECOVERY = 5;
 
-  private static final long REAP_SECONDS = 2;
+  /**
+   * Sizes that a test makes small.
+   *
+   * @param idleFiles descriptors kept of files that nobody has open
+   * @param housekeepingMillis between two rounds of {@link #housekeeping}, 0 for none
+   */
+  record Tuning(int idleFiles, long housekeepingMillis) {
+    static final Tuning DEFAULT = new Tuning(512, 2000);
+  }
 
   /**
    * How to serve.
@@ -88,6 +96,7 @@ public final class DataDirectory implements AutoCloseable {
 
   private final Path cipherDirectory;
   private final Options options;
+  private final Tuning tuning;
   private final KeyDirectory keys;
   private final Backing backing;
   private final int rootFd;
@@ -107,10 +116,12 @@ public final class DataDirectory implements AutoCloseable {
   private volatile boolean postmasterPid;
   private volatile boolean syncedForThisPid;
 
-  private DataDirectory(Path cipherDirectory, Options options, KeyDirectory keys, int rootFd)
+  private DataDirectory(
+      Path cipherDirectory, Options options, Tuning tuning, KeyDirectory keys, int rootFd)
       throws DataDirectoryException {
     this.cipherDirectory = cipherDirectory;
     this.options = options;
+    this.tuning = tuning;
     this.keys = keys;
     this.backing = options.backing();
     this.rootFd = rootFd;
@@ -139,9 +150,11 @@ public final class DataDirectory implements AutoCloseable {
               t.setDaemon(true);
               return t;
             });
-    var _ =
-        reaper.scheduleWithFixedDelay(
-            this::housekeeping, REAP_SECONDS, REAP_SECONDS, TimeUnit.SECONDS);
+    long millis = tuning.housekeepingMillis();
+    if (millis > 0) {
+      var _ =
+          reaper.scheduleWithFixedDelay(this::housekeeping, millis, millis, TimeUnit.MILLISECONDS);
+    }
   }
 
   /**
@@ -151,10 +164,15 @@ public final class DataDirectory implements AutoCloseable {
    */
   public static DataDirectory open(Path cipherDirectory, KeyDirectory keys, Options options)
       throws DataDirectoryException {
+    return open(cipherDirectory, keys, options, Tuning.DEFAULT);
+  }
+
+  static DataDirectory open(Path cipherDirectory, KeyDirectory keys, Options options, Tuning tuning)
+      throws DataDirectoryException {
     int rootFd = openDirectory(cipherDirectory);
     DataDirectory d;
     try {
-      d = new DataDirectory(cipherDirectory, options, keys, rootFd);
+      d = new DataDirectory(cipherDirectory, options, tuning, keys, rootFd);
     } catch (DataDirectoryException | RuntimeException e) {
       Posix.close(rootFd);
       throw e;
@@ -232,7 +250,7 @@ public final class DataDirectory implements AutoCloseable {
               + cipherDirectory
               + " could be damaged by a power cut under encryption: "
               + risk
-              + "; to serve it all the same, say --allow-torn-pages");
+              + "; to serve it all the same, say --accept-torn-pages");
     }
     log.warn("torn pages may damage this cluster: {}", risk);
   }
@@ -255,7 +273,7 @@ public final class DataDirectory implements AutoCloseable {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    views.keySet().forEach(View::stopped);
+    views.keySet().forEach(View::closeAll);
     relations.reap();
     try {
       keys.sync();
@@ -267,7 +285,8 @@ public final class DataDirectory implements AutoCloseable {
     views.keySet().forEach(v -> Posix.close(v.rootFd()));
   }
 
-  private void housekeeping() {
+  /** Writes what waits for durable keys and ends the keys of files that are durably gone. */
+  void housekeeping() {
     try {
       if (deferredBudget.isUsed()) {
         keys.sync();
@@ -284,6 +303,10 @@ public final class DataDirectory implements AutoCloseable {
 
   Backing backing() {
     return backing;
+  }
+
+  Tuning tuning() {
+    return tuning;
   }
 
   RelationFiles relations() {
@@ -411,9 +434,8 @@ public final class DataDirectory implements AutoCloseable {
     }
   }
 
-  void databaseDirectoryRemoved(int viewRootFd, Place place) {
-    relations.reap();
-    relations.directoryRemoved(rootFd, place);
+  void databaseDirectoryRemoved(int viewRootFd, String parentPath, Place place) {
+    relations.directoryRemoved(viewRootFd, parentPath, place);
   }
 
   /** Path, from the view's root, for a file that will be renamed to its place when complete. */
@@ -469,8 +491,18 @@ public final class DataDirectory implements AutoCloseable {
 
   // ---- contents ----
 
-  /** The content of a file of this kind over {@code fd}; {@code size} is that on disk. */
-  Content content(FileKind kind, @Nullable RelationFile file, String name, int fd, long size)
+  /**
+   * The content of a file of this kind over {@code fd}; {@code size} is that on disk.
+   *
+   * @param directory of a stored relation
+   */
+  Content content(
+      FileKind kind,
+      @Nullable RelationFile file,
+      RelationFiles.@Nullable Directory directory,
+      String name,
+      int fd,
+      long size)
       throws DataDirectoryException {
     return switch (kind) {
       case RELATION, TEMP_RELATION -> {
@@ -478,7 +510,8 @@ public final class DataDirectory implements AutoCloseable {
           throw new IllegalArgumentException(name);
         }
         RelationContent c =
-            new RelationContent(backing, fd, size, file, relations.keysOf(file), deferredBudget);
+            new RelationContent(
+                backing, fd, size, file, relations.keysOf(file, directory), deferredBudget);
         c.resolveKey();
         yield c;
       }

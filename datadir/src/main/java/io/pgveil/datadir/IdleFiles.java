@@ -2,7 +2,7 @@ package io.pgveil.datadir;
 
 import java.util.Iterator;
 import java.util.LinkedHashSet;
-import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Files that nobody has open any more but whose descriptor we keep: a bounded number, the oldest
@@ -26,33 +26,34 @@ final class IdleFiles {
   }
 
   void add(Node node) {
-    Node victim = null;
     synchronized (this) {
       idle.add(node);
-      if (idle.size() > limit) {
-        Iterator<Node> it = idle.iterator();
-        victim = it.next();
-        it.remove();
+    }
+    // two at most, or files that must stay would let the set grow for ever
+    for (int i = 0; i < 2; i++) {
+      Node victim = oldestTooMany();
+      if (victim == null) {
+        return;
+      }
+      if (!closer.closeIdle(victim)) {
+        synchronized (this) {
+          idle.add(victim);
+        }
       }
     }
-    if (victim != null && !closer.closeIdle(victim)) {
-      synchronized (this) {
-        idle.add(victim);
-      }
+  }
+
+  private synchronized @Nullable Node oldestTooMany() {
+    if (idle.size() <= limit) {
+      return null;
     }
+    Iterator<Node> it = idle.iterator();
+    Node oldest = it.next();
+    it.remove();
+    return oldest;
   }
 
   synchronized void remove(Node node) {
     idle.remove(node);
-  }
-
-  /** Closes all; called when no request can come any more. */
-  void closeAll() {
-    Set<Node> all;
-    synchronized (this) {
-      all = Set.copyOf(idle);
-      idle.clear();
-    }
-    all.forEach(closer::closeIdle);
   }
 }

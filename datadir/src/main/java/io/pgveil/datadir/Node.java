@@ -7,8 +7,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * An inode of the backing file system that the kernel or we know.
  *
- * <p>Locking: names, {@link #place} and identity are guarded by the view's tree lock; {@link
- * #lookups}, {@link #dead} and {@link #open} by the node's monitor.
+ * <p>Locking: names, {@link #lookups}, {@link #dead} and {@link #open} are changed under the node's
+ * monitor. Names are read without it: an unlink may come between two looks, so each look takes one
+ * immutable list. The view's tree lock keeps a path right while it is used.
  */
 final class Node {
   /** One name of the node. */
@@ -25,7 +26,7 @@ final class Node {
   volatile @Nullable Place place;
 
   /** Usually one name, more for hard links, none when unlinked. The first gives the path. */
-  private final List<Name> names = new ArrayList<>(1);
+  private volatile List<Name> names = List.of();
 
   long lookups;
   boolean dead;
@@ -38,7 +39,8 @@ final class Node {
   }
 
   @Nullable Name name() {
-    return names.isEmpty() ? null : names.get(0);
+    List<Name> now = names;
+    return now.isEmpty() ? null : now.getFirst();
   }
 
   boolean isUnlinked() {
@@ -51,15 +53,19 @@ final class Node {
         return;
       }
     }
-    names.add(new Name(parent, name));
+    List<Name> more = new ArrayList<>(names);
+    more.add(new Name(parent, name));
+    names = List.copyOf(more);
   }
 
   void removeName(Node parent, String name) {
-    names.removeIf(n -> n.parent() == parent && n.name().equals(name));
+    List<Name> fewer = new ArrayList<>(names);
+    fewer.removeIf(n -> n.parent() == parent && n.name().equals(name));
+    names = List.copyOf(fewer);
   }
 
   void clearNames() {
-    names.clear();
+    names = List.of();
   }
 
   /** Path from the view's root; null when unlinked. The caller holds the tree lock. */
@@ -84,10 +90,10 @@ final class Node {
     if (id == io.pgveil.fuse.FileSystem.ROOT) {
       return true;
     }
-    if (names.isEmpty()) {
+    Name n = name();
+    if (n == null) {
       return false;
     }
-    Name n = names.get(0);
     if (!n.parent().appendPath(b)) {
       return false;
     }

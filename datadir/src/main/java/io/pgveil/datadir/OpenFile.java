@@ -1,5 +1,7 @@
 package io.pgveil.datadir;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.jspecify.annotations.Nullable;
 
@@ -20,10 +22,13 @@ final class OpenFile {
   /** Open file descriptions and calls in progress. Guarded by the node's monitor. */
   int users;
 
-  /** Descriptor of the file that this one replaced, -1 if none. */
-  int retiredFd = -1;
+  /** Descriptors of the files that this one replaced, closed with it. */
+  private List<Integer> retired = List.of();
 
-  /** Set under the exclusive content lock when a transcoded file took this one's place. */
+  /**
+   * Set under the exclusive content lock when a transcoded file took this one's place, or when it
+   * was closed.
+   */
   boolean replaced;
 
   /** Something was written since the last successful sync began. */
@@ -37,6 +42,23 @@ final class OpenFile {
     this.kind = kind;
     this.relation = relation;
     this.content = content;
+  }
+
+  /** This one takes the place of {@code old}, whose descriptor a sync may still be using. */
+  void retire(OpenFile old) {
+    List<Integer> all = new ArrayList<>(old.retired);
+    all.add(old.fd);
+    retired = all;
+  }
+
+  /** This one goes on with the descriptors of {@code old}. */
+  void takeRetired(OpenFile old) {
+    retired = old.retired;
+  }
+
+  void closeRetired(Backing backing) {
+    retired.forEach(backing::close);
+    retired = List.of();
   }
 
   /** Writes what waits in memory; a failure is kept for whoever syncs. */

@@ -11,23 +11,24 @@ import org.jspecify.annotations.Nullable;
  *     of a view of its own, whose OID only the link in pg_tblspc tells
  * @param database database OID, where the role has one (0 for global/)
  */
-record Place(Role role, int tablespace, int database) {
+public record Place(Role role, int tablespace, int database) {
 
-  static final int DEFAULT_TABLESPACE = 1663;
-  static final int GLOBAL_TABLESPACE = 1664;
-  static final int UNRESOLVED = 0;
+  public static final int DEFAULT_TABLESPACE = 1663;
+  public static final int GLOBAL_TABLESPACE = 1664;
+  public static final int UNRESOLVED = 0;
 
   /** Root of a data directory. */
-  static final Place DATA_DIRECTORY = new Place(Role.ROOT, 0, 0);
+  public static final Place DATA_DIRECTORY = new Place(Role.ROOT, 0, 0);
 
   /** Root of a tablespace served by a view of its own. */
-  static final Place TABLESPACE_VIEW = new Place(Role.TABLESPACE, UNRESOLVED, 0);
+  public static final Place TABLESPACE_VIEW = new Place(Role.TABLESPACE, UNRESOLVED, 0);
 
   private static final Place OTHER = new Place(Role.OTHER, 0, 0);
   private static final Place SPILL = new Place(Role.SPILL, 0, 0);
   private static final Place KEYS = new Place(Role.KEYS, 0, 0);
 
-  enum Role {
+  /** What a directory is for. */
+  public enum Role {
     ROOT,
     BASE,
     /** {@code base/DB}, {@code global}, {@code pg_tblspc/SPC/PG_x/DB}. */
@@ -44,7 +45,7 @@ record Place(Role role, int tablespace, int database) {
   }
 
   /** The place of the directory {@code name} in this one. */
-  Place directory(String name) {
+  public Place directory(String name) {
     if (name.startsWith("pgsql_tmp")) {
       return SPILL;
     }
@@ -78,7 +79,7 @@ record Place(Role role, int tablespace, int database) {
   }
 
   /** The kind of the file {@code name} in this directory. */
-  FileKind file(String name) {
+  public FileKind file(String name) {
     if (role == Role.KEYS) {
       return FileKind.KEY_FILE;
     }
@@ -107,7 +108,7 @@ record Place(Role role, int tablespace, int database) {
   }
 
   /** The relation part that {@code name} holds here, or null. */
-  @Nullable RelationFile relationFile(String name) {
+  public @Nullable RelationFile relationFile(String name) {
     return role == Role.DATABASE ? RelationFile.parse(tablespace, database, name) : null;
   }
 

@@ -13,8 +13,9 @@ import org.jspecify.annotations.Nullable;
  * <p>A file may end inside a page (a tool copies in 4-KiB steps, a full disk cuts a write). The
  * format knows whole pages only, so the n bytes of such a tail are stored as the first n/16 blocks
  * of the encrypted page and, for the rest of up to 15 bytes, the clear bytes XOR one more cipher
- * block; n zero bytes stay raw. The tail is encoded anew as soon as the file grows, so no reader
- * but ours meets this form.
+ * block; n zero bytes stay raw. (Where the rest is all of the tail and equals those cipher bytes,
+ * it would become zeros, so it stays as it is: both rules are their own inverse.) The tail is
+ * encoded anew as soon as the file grows, so no reader but ours meets this form.
  */
 final class RelationContent extends Content {
   static final int PAGE = PageCipher.PAGE_SIZE;
@@ -28,7 +29,12 @@ final class RelationContent extends Content {
      */
     @Nullable CipherPool<PageCipher> find() throws DataDirectoryException;
 
-    /** Gives the relation a new internal key. */
+    /**
+     * Gives the relation a new internal key.
+     *
+     * @throws DataDirectoryException also if another file of the relation holds pages: they were
+     *     written with the key that is lost, and would read as noise from then on
+     */
     CipherPool<PageCipher> create() throws DataDirectoryException;
 
     /** Whether the internal key is durable: cipher bytes may be written. */
@@ -100,9 +106,23 @@ final class RelationContent extends Content {
   }
 
   private boolean isAllZero() {
-    if (!deferred.isEmpty()) {
-      return false;
+    return deferred.isEmpty() && isAllZero(backing, fd, size);
+  }
+
+  /** Whether the file holds zeros alone, or cannot be found. */
+  static boolean isAllZero(Backing backing, int rootFd, String path) {
+    int fd = backing.openat(rootFd, path, Posix.O_RDONLY | Posix.O_NOFOLLOW, 0);
+    if (fd < 0) {
+      return fd == -Errno.ENOENT;
     }
+    try {
+      return isAllZero(backing, fd, Long.MAX_VALUE);
+    } finally {
+      backing.close(fd);
+    }
+  }
+
+  private static boolean isAllZero(Backing backing, int fd, long size) {
     Scratch s = Scratch.get();
     long p = 0;
     while (p < size) {
@@ -328,7 +348,16 @@ final class RelationContent extends Content {
     } catch (DataDirectoryException e) {
       return -e.errno();
     }
-    return deferred.writeTo(backing, fd, Scratch.get().io);
+    // these pages were written when the caller wrote them: the time stays as it is
+    Scratch s = Scratch.get();
+    int known = backing.fstat(fd, s.stat2);
+    long mtime = s.stat2.mtime;
+    int mtimeNanos = s.stat2.mtimeNanos;
+    int r = deferred.writeTo(backing, fd, s.io);
+    if (known >= 0) {
+      Posix.futimens(fd, 0, Posix.UTIME_OMIT, mtime, mtimeNanos);
+    }
+    return r;
   }
 
   @Override
@@ -421,7 +450,11 @@ final class RelationContent extends Content {
   @Override
   void close() {
     deferred.clear();
-    ciphers = null;
+    CipherPool<PageCipher> c = ciphers;
+    if (c != null) {
+      c.close();
+      ciphers = null;
+    }
   }
 
   private int block(long offset) {
@@ -448,9 +481,8 @@ final class RelationContent extends Content {
       byte[] clear = java.util.Arrays.copyOfRange(b, at + whole, at + n);
       System.arraycopy(s.page, 0, b, at, whole);
       tailBlock(cipher, b, at, whole, block, s);
-      for (int i = 0; i < clear.length; i++) {
-        b[at + whole + i] = (byte) (clear[i] ^ s.page[i]);
-      }
+      xorTail(clear, whole == 0, s);
+      System.arraycopy(clear, 0, b, at + whole, clear.length);
     } else {
       System.arraycopy(s.page, 0, b, at, whole);
     }
@@ -468,9 +500,7 @@ final class RelationContent extends Content {
     byte[] tail = java.util.Arrays.copyOfRange(b, at + whole, at + n);
     if (tail.length > 0) {
       tailBlock(cipher, b, at, whole, block, s);
-      for (int i = 0; i < tail.length; i++) {
-        tail[i] ^= s.page[i];
-      }
+      xorTail(tail, whole == 0, s);
     }
     System.arraycopy(b, at, s.page, 0, whole);
     java.util.Arrays.fill(s.page, whole, PAGE, (byte) 0);
@@ -479,6 +509,18 @@ final class RelationContent extends Content {
     cipher.decrypt(s.page, 0, file.fork(), block, s.page, 0);
     System.arraycopy(s.page, 0, b, at, whole);
     System.arraycopy(tail, 0, b, at + whole, tail.length);
+  }
+
+  /**
+   * XORs the cipher block that {@link #tailBlock} made; see the class comment for {@code alone}.
+   */
+  private static void xorTail(byte[] tail, boolean alone, Scratch s) {
+    int n = tail.length;
+    if (!alone || !java.util.Arrays.equals(tail, 0, n, s.page, 0, n)) {
+      for (int i = 0; i < n; i++) {
+        tail[i] ^= s.page[i];
+      }
+    }
   }
 
   /** One more cipher block, from the last whole one, for the up to 15 bytes behind it. */

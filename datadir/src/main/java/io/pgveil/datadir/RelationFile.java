@@ -12,20 +12,20 @@ import org.jspecify.annotations.Nullable;
  * @param fork 0 main, 1 free space map, 2 visibility map, 3 init
  * @param segment number of the 1-GiB segment
  */
-record RelationFile(
+public record RelationFile(
     int tablespace, int database, int relNumber, int backend, int fork, int segment) {
 
   /** Pages of 8 KiB in one segment file of 1 GiB (RELSEG_SIZE). */
-  static final int PAGES_PER_SEGMENT = 131072;
+  public static final int PAGES_PER_SEGMENT = 131072;
 
   private static final String[] FORKS = {"", "fsm", "vm", "init"};
 
   /** Block number within the relation of the first page of this file. */
-  int firstBlock() {
+  public int firstBlock() {
     return segment * PAGES_PER_SEGMENT;
   }
 
-  boolean isTemporary() {
+  public boolean isTemporary() {
     return backend >= 0;
   }
 
@@ -33,7 +33,7 @@ record RelationFile(
    * Reads a file name such as {@code 16384}, {@code 16384_fsm.2} or {@code t3_16384}; null if it is
    * none (storage/smgr: relpath).
    */
-  static @Nullable RelationFile parse(int tablespace, int database, String name) {
+  public static @Nullable RelationFile parse(int tablespace, int database, String name) {
     int end = name.length();
     int p = 0;
     int backend = -1;
@@ -103,7 +103,7 @@ record RelationFile(
   }
 
   /** The OID that {@code name} spells, 0 if it spells none. */
-  static int parseOid(String name) {
+  public static int parseOid(String name) {
     long n = number(name, 0, name.length());
     return n <= 0 || n > 0xffffffffL ? 0 : (int) n;
   }

@@ -10,9 +10,11 @@ import io.pgveil.linux.Errno;
 import io.pgveil.linux.Memory;
 import io.pgveil.linux.Posix;
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -112,7 +114,7 @@ final class RelationFiles {
       }
       if (dropped.contains(rel)) {
         // the name comes back at once: the old file must not, under the new key
-        int r = syncDirectory();
+        int r = syncDirectory(rootFd, path);
         if (r < 0) {
           throw new DataDirectoryException(-r, path + ": " + Errno.describe(r));
         }
@@ -136,6 +138,64 @@ final class RelationFiles {
       }
     }
 
+    /**
+     * A new key for a relation whose files are there, but no key: a crash came before it was
+     * durable. Null if the relation has no file.
+     *
+     * @param file holds nothing that is needed
+     */
+    synchronized @Nullable InternalKey createMissing(RelationFile file)
+        throws DataDirectoryException {
+      if (counts().getOrDefault(file.relNumber(), 0) == 0) {
+        return null;
+      }
+      try {
+        InternalKey key = relationKeys.find(tablespace, file.relNumber());
+        if (key == null) {
+          requireEmptyBut(file);
+          key = relationKeys.create(tablespace, file.relNumber(), cipherType);
+        }
+        return key;
+      } catch (KeyException e) {
+        throw failed(e);
+      }
+    }
+
+    private void requireEmptyBut(RelationFile file) throws DataDirectoryException {
+      int fd = Posix.openat(rootFd, path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
+      if (fd < 0) {
+        throw new DataDirectoryException(-fd, path + ": " + Errno.describe(fd));
+      }
+      List<String> holdData = new ArrayList<>();
+      try {
+        DirectoryScan.forEach(
+            fd,
+            (name, type, ino) -> {
+              RelationFile f = RelationFile.parse(tablespace, database, name);
+              if (f != null
+                  && f.relNumber() == file.relNumber()
+                  && !f.isTemporary()
+                  && !f.equals(file)
+                  && !RelationContent.isAllZero(backing, rootFd, path + "/" + name)) {
+                holdData.add(name);
+              }
+            });
+      } finally {
+        Posix.close(fd);
+      }
+      if (!holdData.isEmpty()) {
+        throw new DataDirectoryException(
+            Errno.EIO,
+            "no internal key for "
+                + file
+                + ", and "
+                + path
+                + "/"
+                + holdData.getFirst()
+                + " was written with it; restore pg_tde/ and the data files from the same backup");
+      }
+    }
+
     void beforeRemove() throws DataDirectoryException {
       counts();
     }
@@ -148,27 +208,13 @@ final class RelationFiles {
       }
     }
 
-    private int syncDirectory() {
-      int fd = Posix.openat(rootFd, path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
-      if (fd == -Errno.ENOENT) {
-        // rmdir of the whole database: its parent was synced by who calls
-        return 0;
-      }
-      if (fd < 0) {
-        return fd;
-      }
-      int r = backing.fsync(fd);
-      Posix.close(fd);
-      return r;
-    }
-
     /** Ends the keys of relations whose unlink is durable; returns whether there were any. */
     private boolean reap() throws KeyException {
       synchronized (this) {
         if (dropped.isEmpty()) {
           return false;
         }
-        int r = syncDirectory();
+        int r = syncDirectory(rootFd, path);
         if (r < 0) {
           log.warn("{}: {}; dropped keys stay for now", path, Errno.describe(r));
           return false;
@@ -183,31 +229,65 @@ final class RelationFiles {
     }
   }
 
-  Directory directory(int rootFd, String path, Place place) {
-    return directories.computeIfAbsent(
-        (place.tablespace() & 0xffffffffL) << 32 | (place.database() & 0xffffffffL),
-        k -> new Directory(rootFd, path, place.tablespace(), place.database()));
+  private static long key(Place place) {
+    return (place.tablespace() & 0xffffffffL) << 32 | (place.database() & 0xffffffffL);
   }
 
-  /** A database directory is gone: its key file goes when nothing of it is left anywhere. */
-  void directoryRemoved(int rootFd, Place place) {
-    directories.remove((place.tablespace() & 0xffffffffL) << 32 | (place.database() & 0xffffffffL));
-    boolean elsewhere = directories.values().stream().anyMatch(d -> d.database == place.database());
-    if (elsewhere || place.tablespace() != Place.DEFAULT_TABLESPACE || place.database() == 0) {
+  private int syncDirectory(int rootFd, String path) {
+    int fd =
+        Posix.openat(rootFd, path.isEmpty() ? "." : path, Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
+    if (fd < 0) {
+      return fd;
+    }
+    int r = backing.fsync(fd);
+    Posix.close(fd);
+    return r;
+  }
+
+  Directory directory(int rootFd, String path, Place place) {
+    return directories.computeIfAbsent(
+        key(place), k -> new Directory(rootFd, path, place.tablespace(), place.database()));
+  }
+
+  /**
+   * A database directory is gone: its keys end, and the key file when no entry is left. Entries of
+   * other tablespaces may be all that remains of the database, or all of it, if it was moved.
+   *
+   * @param parentPath the directory that it was in, synced before any key ends
+   */
+  void directoryRemoved(int rootFd, String parentPath, Place place) {
+    Directory gone = directories.remove(key(place));
+    if (gone != null) {
+      synchronized (gone) {
+        // a round of reap may hold it still, and the names may come back
+        gone.dropped.clear();
+      }
+    }
+    if (place.database() == 0 || place.tablespace() == Place.UNRESOLVED) {
       return;
     }
-    int fd = Posix.openat(rootFd, "base", Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
-    int r = fd < 0 ? fd : backing.fsync(fd);
-    if (fd >= 0) {
-      Posix.close(fd);
-    }
+    int r = syncDirectory(rootFd, parentPath);
     if (r < 0) {
-      log.warn("base: {}; the key file of database {} stays", Errno.describe(r), place.database());
+      log.warn(
+          "{}: {}; the keys of database {} stay", parentPath, Errno.describe(r), place.database());
       return;
     }
     try {
-      keys.dropDatabase(place.database());
-      log.info("database {} was dropped, and its key file", place.database());
+      RelationKeys relationKeys = keys.relationKeys(place.database());
+      int left = 0;
+      for (RelationKeys.Entry e : relationKeys.entries()) {
+        if (e.tablespaceOid() == place.tablespace()) {
+          relationKeys.free(e.tablespaceOid(), e.relNumber());
+        } else {
+          left++;
+        }
+      }
+      if (left == 0) {
+        keys.dropDatabase(place.database());
+        log.info("database {} was dropped, and its key file", place.database());
+      } else {
+        relationKeys.sync();
+      }
     } catch (KeyException e) {
       log.warn("key file of dropped database {}: {}", place.database(), e.getMessage());
     }
@@ -225,8 +305,8 @@ final class RelationFiles {
   }
 
   /** Key access for the content of one relation file. */
-  RelationContent.Keys keysOf(RelationFile f) {
-    return f.isTemporary() ? new TemporaryKeys(f) : new StoredKeys(f);
+  RelationContent.Keys keysOf(RelationFile f, @Nullable Directory directory) {
+    return f.isTemporary() ? new TemporaryKeys(f) : new StoredKeys(f, directory);
   }
 
   void temporaryRemoved(RelationFile f) {
@@ -256,11 +336,13 @@ final class RelationFiles {
 
   private final class StoredKeys implements RelationContent.Keys {
     private final RelationFile file;
+    private final @Nullable Directory directory;
     private final RelationKeys relationKeys;
     private volatile boolean durable;
 
-    StoredKeys(RelationFile file) {
+    StoredKeys(RelationFile file, @Nullable Directory directory) {
       this.file = file;
+      this.directory = directory;
       this.relationKeys = keys.relationKeys(file.database());
     }
 
@@ -281,11 +363,17 @@ final class RelationFiles {
 
     @Override
     public CipherPool<PageCipher> create() throws DataDirectoryException {
-      try {
-        return pool(relationKeys.create(file.tablespace(), file.relNumber(), cipherType));
-      } catch (KeyException e) {
-        throw failed(e);
+      if (directory == null) {
+        throw new DataDirectoryException(
+            Errno.EIO, "no link in pg_tblspc leads to the tablespace of " + file);
       }
+      InternalKey key = directory.createMissing(file);
+      if (key == null) {
+        // the file has no name any more: its key dies with it
+        durable = true;
+        key = InternalKey.generate(cipherType);
+      }
+      return pool(key);
     }
 
     @Override

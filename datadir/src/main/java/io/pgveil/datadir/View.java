@@ -34,7 +34,8 @@ final class View implements FileSystem {
   /** Names and attributes change through us alone, so the kernel may keep them. */
   private static final long VALID_MILLIS = 3_600_000;
 
-  private static final int IDLE_FILES = 512;
+  private static final int NOT_TIMES =
+      SetAttributes.MODE | SetAttributes.UID | SetAttributes.GID | SetAttributes.SIZE;
 
   private final DataDirectory dataDirectory;
   private final Backing backing;
@@ -45,13 +46,14 @@ final class View implements FileSystem {
   private final Map<Long, Node> nodes = new ConcurrentHashMap<>();
   private final Map<Node.Identity, Node> byIdentity = new ConcurrentHashMap<>();
   private final AtomicLong nextNode = new AtomicLong(ROOT + 1);
-  private final IdleFiles idle = new IdleFiles(IDLE_FILES, this::closeIdle);
+  private final IdleFiles idle;
 
   View(DataDirectory dataDirectory, int rootFd, Place rootPlace) throws DataDirectoryException {
     this.dataDirectory = dataDirectory;
     this.backing = dataDirectory.backing();
     this.rootFd = rootFd;
     this.asRoot = Posix.geteuid() == 0;
+    this.idle = new IdleFiles(dataDirectory.tuning().idleFiles(), this::closeIdle);
     Stat s = new Stat();
     int r = backing.fstat(rootFd, s);
     if (r < 0) {
@@ -259,13 +261,9 @@ final class View implements FileSystem {
     }
     Scratch s = Scratch.get();
     int r = stat(n, s.stat);
-    if (r == -Errno.ENOENT && setsOnlyTimes(in)) {
-      // Unlinked, and nobody has it open. With its next write-back the kernel still sends the time
-      // of
-      // the unlink; an error would be told to whoever calls syncfs on the mount.
-      out.ino = n.identity.ino();
-      out.mode = Stat.S_IFREG;
-      out.nlink = 0;
+    if (r == -Errno.ENOENT && (in.valid & NOT_TIMES) == 0) {
+      // Unlinked and closed, but the kernel still writes its times back. It does not look at the
+      // attributes in the answer, and an error would become that of the next syncfs.
       return 0;
     }
     if (r < 0) {
@@ -316,12 +314,6 @@ final class View implements FileSystem {
     } finally {
       release(n);
     }
-  }
-
-  private static boolean setsOnlyTimes(SetAttributes in) {
-    return (in.valid
-            & (SetAttributes.SIZE | SetAttributes.MODE | SetAttributes.UID | SetAttributes.GID))
-        == 0;
   }
 
   private static boolean setsTimes(SetAttributes in) {
@@ -603,9 +595,10 @@ final class View implements FileSystem {
       if (n != null) {
         unlinked(n, parent, name, true);
       }
-      if (place.role() == Place.Role.DATABASE) {
+      String parentPath = parent.path();
+      if (place.role() == Place.Role.DATABASE && parentPath != null) {
         dataDirectory.databaseDirectoryRemoved(
-            rootFd, n != null && n.place != null ? n.place : place);
+            rootFd, parentPath, n != null && n.place != null ? n.place : place);
       }
       return 0;
     } finally {
@@ -742,6 +735,9 @@ final class View implements FileSystem {
     }
 
     private int directory() throws DataDirectoryException {
+      if ((flags & Posix.RENAME_EXCHANGE) != 0) {
+        return -Errno.EINVAL;
+      }
       Place before = dataDirectory.resolve(parent.directoryPlace().directory(name), View.this);
       Place after = dataDirectory.resolve(newParent.directoryPlace().directory(newName), View.this);
       if (!before.holdsTheSameAs(after) && !isEmptyDirectory(from)) {
@@ -752,6 +748,7 @@ final class View implements FileSystem {
       if (r < 0) {
         return r;
       }
+      targetGone();
       moved(after);
       return 0;
     }
@@ -838,7 +835,7 @@ final class View implements FileSystem {
             }
           }
         }
-        int r = replaceBy(n, newKind, newFile, newName, source, to);
+        int r = replaceBy(n, newKind, newFile, born, newName, source, to);
         if (born != null && newFile != null && !targetExists) {
           synchronized (born) {
             if (r >= 0) {
@@ -896,6 +893,7 @@ final class View implements FileSystem {
       Node n,
       FileKind newKind,
       @Nullable RelationFile newFile,
+      RelationFiles.@Nullable Directory newDirectory,
       String newName,
       Stat before,
       String path)
@@ -919,8 +917,18 @@ final class View implements FileSystem {
         if (asRoot) {
           Posix.fchown(fd, before.uid, before.gid);
         }
-        content = dataDirectory.content(newKind, newFile, newName, fd, 0);
-        int r = copyContent(old.content, content);
+        content = dataDirectory.content(newKind, newFile, newDirectory, newName, fd, 0);
+        // PostgreSQL fills WAL files so that no disk can be full when it writes to them
+        int r =
+            newKind == FileKind.WAL_SEGMENT && old.content.size > 0
+                ? backing.fallocate(fd, Posix.FALLOC_FL_KEEP_SIZE, 0, old.content.size)
+                : 0;
+        if (r >= 0 || r == -Errno.EOPNOTSUPP) {
+          r = copyContent(old.content, content);
+        }
+        if (r >= 0) {
+          r = content.flush();
+        }
         if (r >= 0) {
           r = content.beforeSync();
         }
@@ -948,7 +956,7 @@ final class View implements FileSystem {
           n.open = fresh;
         }
         // a sync may still be using the old descriptor: it goes with the new one
-        fresh.retiredFd = old.fd;
+        fresh.retire(old);
         old.replaced = true;
         old.content.close();
         return 0;
@@ -1010,11 +1018,11 @@ final class View implements FileSystem {
         long size = f.content.size;
         OpenFile fresh =
             new OpenFile(
-                f.fd, kind, null, dataDirectory.content(kind, null, name.name(), f.fd, size));
+                f.fd, kind, null, dataDirectory.content(kind, null, null, name.name(), f.fd, size));
         fresh.users = f.users;
         fresh.dirty = f.dirty;
         fresh.syncError = f.syncError;
-        fresh.retiredFd = f.retiredFd;
+        fresh.takeRetired(f);
         n.open = fresh;
         f.replaced = true;
         f.content.close();
@@ -1098,7 +1106,7 @@ final class View implements FileSystem {
     }
     Stat copy = new Stat();
     copy(before, copy);
-    return replaceBy(n, newKind, null, newName, copy, from);
+    return replaceBy(n, newKind, null, null, newName, copy, from);
   }
 
   // ---- open files ----
@@ -1151,7 +1159,11 @@ final class View implements FileSystem {
     if (r >= 0) {
       try {
         RelationFile rf = place.relationFile(name.name());
-        Content c = dataDirectory.content(kind, rf, name.name(), fd, s.size);
+        RelationFiles.Directory d =
+            kind == FileKind.RELATION && place.tablespace() != Place.UNRESOLVED
+                ? relationDirectory(name.parent())
+                : null;
+        Content c = dataDirectory.content(kind, rf, d, name.name(), fd, s.size);
         return new OpenFile(fd, kind, rf, c);
       } catch (DataDirectoryException e) {
         log.error("{}: {}", path, e.getMessage());
@@ -1183,10 +1195,15 @@ final class View implements FileSystem {
 
   /** The caller holds the node's monitor. */
   private void close(Node n, OpenFile f) {
-    f.content.close();
-    backing.close(f.fd);
-    if (f.retiredFd >= 0) {
-      backing.close(f.retiredFd);
+    // a flush of waiting pages may be going on; the descriptor's number may come back at once
+    f.lock.writeLock().lock();
+    try {
+      f.replaced = true;
+      f.content.close();
+      backing.close(f.fd);
+      f.closeRetired(backing);
+    } finally {
+      f.lock.writeLock().unlock();
     }
     n.open = null;
     dropIfUnused(n);
@@ -1199,17 +1216,31 @@ final class View implements FileSystem {
         return true;
       }
       // what was written through this descriptor must not lose its error with it
-      if (f.flush() < 0) {
-        return n.isUnlinked();
-      }
-      if (f.dirty
-          && f.kind != FileKind.SPILL
-          && f.kind != FileKind.TEMP_RELATION
-          && f.sync(false) < 0) {
-        return n.isUnlinked();
+      if (f.content.mustStayOpen() || !bringToDisk(f)) {
+        return false;
       }
       close(n, f);
       return true;
+    }
+  }
+
+  private static boolean bringToDisk(OpenFile f) {
+    boolean durable = f.kind != FileKind.SPILL && f.kind != FileKind.TEMP_RELATION;
+    return f.flush() >= 0 && !(durable && f.dirty && f.sync(false) < 0);
+  }
+
+  /** Closes every file, those too that the kernel did not release; no request comes any more. */
+  void closeAll() {
+    for (Node n : nodes.values()) {
+      synchronized (n) {
+        OpenFile f = n.open;
+        if (f != null) {
+          if (!n.isUnlinked() && !bringToDisk(f)) {
+            log.error("node {} ({}): not everything could be synced", n.id, f.kind);
+          }
+          close(n, f);
+        }
+      }
     }
   }
 
@@ -1326,7 +1357,7 @@ final class View implements FileSystem {
           }
         } else {
           FileKind kind = parent.directoryPlace().file(name);
-          f = new OpenFile(fd, kind, rf, dataDirectory.content(kind, rf, name, fd, s.stat.size));
+          f = new OpenFile(fd, kind, rf, dataDirectory.content(kind, rf, d, name, fd, s.stat.size));
           n.open = f;
         }
         f.users++;
@@ -1391,7 +1422,8 @@ final class View implements FileSystem {
 
   @Override
   public int flush(long id, long handle) {
-    return 0;
+    // nothing to do at close: the kernel need not ask again, and writes its pages back all the same
+    return -Errno.ENOSYS;
   }
 
   @Override
@@ -1428,6 +1460,11 @@ final class View implements FileSystem {
     OpenFile f = n == null ? null : n.open;
     if (f == null) {
       return -Errno.EBADF;
+    }
+    // what waits in memory is no hole: cp would copy zeros in its place
+    int r = f.flush();
+    if (r < 0) {
+      return r;
     }
     f.lock.readLock().lock();
     try {
@@ -1583,11 +1620,6 @@ final class View implements FileSystem {
     out.nameMax = (int) Memory.getLong(s.io + 64);
     out.fragmentSize = (int) Memory.getLong(s.io + 72);
     return 0;
-  }
-
-  @Override
-  public void stopped() {
-    idle.closeAll();
   }
 
   /** Writes what waits for a durable key; called from a background thread. */

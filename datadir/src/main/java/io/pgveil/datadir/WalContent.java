@@ -165,6 +165,12 @@ final class WalContent extends Content {
     return seekShifted(offset, whence, 0);
   }
 
+  /** The page written last will be finished, or written again: what it holds must be known then. */
+  @Override
+  boolean mustStayOpen() {
+    return stream.wroteLastTo(this);
+  }
+
   @Override
   void close() {
     closed = true;

@@ -11,10 +11,10 @@ import org.jspecify.annotations.Nullable;
  * @param low number of the segment within 4 GiB
  * @param partial whether the name ends in {@code .partial}
  */
-record WalFileName(int timeline, int high, int low, boolean partial) {
+public record WalFileName(int timeline, int high, int low, boolean partial) {
 
   /** Reads {@code TTTTTTTTXXXXXXXXYYYYYYYY[.partial]}, upper-case hexadecimal; null if not one. */
-  static @Nullable WalFileName parse(String name) {
+  public static @Nullable WalFileName parse(String name) {
     boolean partial = name.length() == 32 && name.endsWith(".partial");
     if (name.length() != 24 && !partial) {
       return null;
@@ -33,7 +33,7 @@ record WalFileName(int timeline, int high, int low, boolean partial) {
   }
 
   /** The segment's number (LSN divided by segment size); {@code segmentSize} in bytes. */
-  long segmentNumber(int segmentSize) {
+  public long segmentNumber(int segmentSize) {
     long perXlogId = 0x1_0000_0000L / segmentSize;
     return (high & 0xffffffffL) * perXlogId + (low & 0xffffffffL);
   }

@@ -522,6 +522,11 @@ final class WalStream {
     }
   }
 
+  /** Whether the page that was written last is in this file. */
+  synchronized boolean wroteLastTo(WalContent c) {
+    return last.content == c;
+  }
+
   synchronized void close() {
     for (Governed g : ranges) {
       if (g.ciphers() != null) {

@@ -19,6 +19,9 @@ final class WalTemporaryContent extends Content {
   private final byte[] tail = new byte[UNIT];
   private boolean holdsData;
 
+  /** Set while the file may hold what an earlier run of the daemon wrote, under a key now lost. */
+  private boolean lost;
+
   /**
    * @param readable false if the file is older than its key in memory: what is not zero is lost
    */
@@ -28,6 +31,7 @@ final class WalTemporaryContent extends Content {
     this.size = size;
     this.ciphers = ciphers;
     this.holdsData = !readable;
+    this.lost = !readable;
   }
 
   /** Whether any byte but zero was ever written. */
@@ -70,6 +74,9 @@ final class WalTemporaryContent extends Content {
     long got = backing.pread(fd, s.io, length, first);
     if (got < 0) {
       return (int) got;
+    }
+    if (lost && !Memory.isZero(s.io, got)) {
+      return -Errno.EIO;
     }
     Memory.fill(s.io + got, length - got, 0);
     Memory.copyOut(s.io, s.bytes, index, length);
@@ -174,7 +181,7 @@ final class WalTemporaryContent extends Content {
         r = flushTail(cipher, newSize, s);
       } else if (newSize < size) {
         long t = newSize - newSize % UNIT;
-        r = readUnits(cipher, t, UNIT, 0, s);
+        r = newSize == t ? 0 : readUnits(cipher, t, UNIT, 0, s);
         if (r >= 0) {
           Arrays.fill(tail, (byte) 0);
           System.arraycopy(s.bytes, 0, tail, 0, (int) (newSize - t));
@@ -188,6 +195,7 @@ final class WalTemporaryContent extends Content {
         size = newSize;
         if (newSize == 0) {
           holdsData = false;
+          lost = false;
         }
       }
       return r;
@@ -216,6 +224,12 @@ final class WalTemporaryContent extends Content {
       return -Errno.ENXIO;
     }
     return whence == Posix.SEEK_DATA ? offset : size;
+  }
+
+  /** The key lives as long as this object. */
+  @Override
+  boolean mustStayOpen() {
+    return holdsData;
   }
 
   @Override

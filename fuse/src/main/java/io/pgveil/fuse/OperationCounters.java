@@ -10,16 +10,24 @@ final class OperationCounters {
   private final AtomicLongArray counts = new AtomicLongArray(Protocol.OPCODES);
   private final AtomicLongArray nanos = new AtomicLongArray(Protocol.OPCODES);
 
-  void add(int opcode, long elapsed) {
+  /** Before the reply: whoever has got his answer finds it counted. */
+  void count(int opcode) {
+    increase(counts, opcode, 1);
+  }
+
+  void time(int opcode, long elapsed) {
+    increase(nanos, opcode, elapsed);
+  }
+
+  private static void increase(AtomicLongArray array, int opcode, long by) {
     int i = Protocol.name(opcode) == null ? 0 : opcode;
-    counts.setOpaque(i, counts.getPlain(i) + 1);
-    nanos.setOpaque(i, nanos.getPlain(i) + elapsed);
+    array.setRelease(i, array.getPlain(i) + by);
   }
 
   void addTo(long[] allCounts, long[] allNanos) {
     for (int i = 0; i < Protocol.OPCODES; i++) {
-      allCounts[i] += counts.getOpaque(i);
-      allNanos[i] += nanos.getOpaque(i);
+      allCounts[i] += counts.getAcquire(i);
+      allNanos[i] += nanos.getAcquire(i);
     }
   }
 }

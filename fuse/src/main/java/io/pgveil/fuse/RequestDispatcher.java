@@ -114,10 +114,11 @@ final class RequestDispatcher {
       failure = t;
       result = -EIO;
     }
+    counters.count(opcode);
     if (wantsReply(opcode)) {
       reply(opcode, result);
     }
-    counters.add(opcode, System.nanoTime() - start);
+    counters.time(opcode, System.nanoTime() - start);
     if (failure != null) {
       log(opcode, failure);
     }
@@ -229,10 +230,10 @@ final class RequestDispatcher {
       case Protocol.SYNCFS -> status(fileSystem.syncfs(node));
       case Protocol.DESTROY, Protocol.NOTIFY_REPLY -> 0;
       case Protocol.IOCTL -> -ENOTTY;
-      // ENOSYS tells the kernel not to ask again. INTERRUPT: every request is finished, never
-      // dropped halfway. Extended attributes become EOPNOTSUPP, locks local to the kernel, ACCESS
-      // is decided by default_permissions, STATX falls back to GETATTR. A second INIT is none of
-      // a running session.
+      // ENOSYS makes the kernel do without and not ask again: extended attributes become
+      // EOPNOTSUPP, locks are kept by the kernel, ACCESS is decided by default_permissions, STATX
+      // falls back to GETATTR. INTERRUPT: a request is always finished, never dropped halfway. A
+      // second INIT is none of a running session.
       default -> -ENOSYS;
     };
   }

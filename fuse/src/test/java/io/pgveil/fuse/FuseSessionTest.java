@@ -22,10 +22,13 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Mounting, unmounting and what can be in the way. */
 @Tag("mount")
+// On a thread of its own: what waits for a mount cannot be interrupted, but ends with the mount.
+@Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class FuseSessionTest {
   private final MemoryFileSystem fileSystem = new MemoryFileSystem();
   private final List<FuseSession> sessions = new ArrayList<>();
@@ -35,8 +38,8 @@ class FuseSessionTest {
 
   @BeforeEach
   void prepare() throws Exception {
-    MountFixture.assumeDevice();
     root = Files.createDirectory(temp.resolve("mount point"));
+    MountFixture.assumeMountable(root);
   }
 
   @AfterEach

@@ -2,6 +2,7 @@ package io.pgveil.fuse;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.pgveil.linux.ByteString;
 import io.pgveil.linux.Errno;
@@ -39,10 +40,13 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Every operation, asked for through the kernel on a real mount. */
 @Tag("mount")
+// On a thread of its own: what waits for a mount cannot be interrupted, but ends with the mount.
+@Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class MountTest {
   private final MemoryFileSystem fileSystem = new MemoryFileSystem();
 
@@ -429,8 +433,7 @@ class MountTest {
 
   @Test
   void changesOwners() {
-    org.junit.jupiter.api.Assumptions.assumeTrue(
-        Posix.geteuid() == 0, "only root may give files away");
+    assumeTrue(Posix.geteuid() == 0, "only root may give files away");
     int fd = open("file", Posix.O_RDWR | Posix.O_CREAT);
     assertThat(Posix.fchown(fd, 1234, -1)).isZero();
     assertThat(Posix.fchown(fd, -1, 2345)).isZero();

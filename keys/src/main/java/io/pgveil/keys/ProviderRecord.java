@@ -1,6 +1,8 @@
 package io.pgveil.keys;
 
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * One record of {@code <oid>_providers} (pg_tde format 5), {@value #SIZE} bytes: id (4, signed;
@@ -9,13 +11,27 @@ import java.nio.charset.StandardCharsets;
  *
  * @param owner OID of the database, or 1664 for a global provider
  */
-record ProviderRecord(int owner, int id, String name, String options, int type) {
-  static final int SIZE = 1160;
+public record ProviderRecord(int owner, int id, String name, String options, int type) {
+  /** Length of a record in bytes. */
+  public static final int SIZE = 1160;
+
   static final int NAME_SIZE = 128;
   static final int OPTIONS_SIZE = 1024;
   private static final int NAME_AT = 4;
   private static final int OPTIONS_AT = 132;
   private static final int TYPE_AT = 1156;
+
+  /**
+   * Every record of a providers file, deleted ones too; what is left of a record that is cut off at
+   * the end is not one.
+   */
+  public static List<ProviderRecord> readAll(int owner, byte[] file) {
+    List<ProviderRecord> records = new ArrayList<>();
+    for (int at = 0; at + SIZE <= file.length; at += SIZE) {
+      records.add(read(owner, file, at));
+    }
+    return records;
+  }
 
   static ProviderRecord read(int owner, byte[] file, int at) {
     return new ProviderRecord(
@@ -33,7 +49,7 @@ record ProviderRecord(int owner, int id, String name, String options, int type) 
     Bytes.putInt(file, at + TYPE_AT, type);
   }
 
-  boolean isDeleted() {
+  public boolean isDeleted() {
     return type == 0;
   }
 

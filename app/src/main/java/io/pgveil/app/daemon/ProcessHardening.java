@@ -49,22 +49,8 @@ public final class ProcessHardening {
         Posix.prctl(Posix.PR_SET_DUMPABLE, 0, 0, 0, 0),
         "PR_SET_DUMPABLE",
         "the user's other processes can read the daemon's memory");
-    // the kernel has applied the caller's mask to the modes that the file system is asked for
-    Posix.umask(0);
     h.warnings.forEach(LOG::warn);
     return List.copyOf(h.warnings);
-  }
-
-  /**
-   * Marks the calling thread, and threads that it will start, as serving a block device or file
-   * system: its allocations never wait for write-back (PR_SET_IO_FLUSHER). Children inherit the
-   * mark, so only for threads that start none.
-   */
-  public static void markWorkerThread() {
-    int result = Posix.prctl(Posix.PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-    if (result < 0) {
-      LOG.debug("PR_SET_IO_FLUSHER: {} (needs CAP_SYS_RESOURCE)", Errno.describe(result));
-    }
   }
 
   private void forbidCores() {

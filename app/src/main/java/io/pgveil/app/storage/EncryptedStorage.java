@@ -113,6 +113,7 @@ public final class EncryptedStorage implements Storage {
     try {
       awaitKeys(keys, request);
       CipherType cipher = cipherOf(keys, cipherDirectory);
+      // the kernel has applied the caller's mask to the modes that the file system is asked for
       Posix.umask(0);
       dataDirectory =
           DataDirectory.open(

@@ -31,15 +31,13 @@ public interface Storage {
    * @param acceptTornPages serve clusters that hazard 10 of the design refuses
    * @param providerWait how long to wait for a key provider that does not answer
    * @param workers number of worker threads
-   * @param onWorkerStart to be called by each worker thread before its first request
    */
   record MountRequest(
       Path cipherDirectory,
       Path mountPoint,
       boolean acceptTornPages,
       Duration providerWait,
-      int workers,
-      Runnable onWorkerStart) {}
+      int workers) {}
 
   /** Name of the fact of {@link #inspect} that tells one internal key from another. */
   String INTERNAL_KEY = "internal key";
@@ -85,7 +83,10 @@ public interface Storage {
   /** Opens the keys of a stopped cluster. */
   ControlClient.OpenCluster open(Path cipherDirectory) throws CommandException;
 
-  /** Mounts; returns when the mount can be used. */
+  /**
+   * Mounts; returns when the mount can be used. From now on the umask of this process is 0, and
+   * every file that it creates needs its mode said.
+   */
   Mounted mount(MountRequest request) throws CommandException;
 
   /**

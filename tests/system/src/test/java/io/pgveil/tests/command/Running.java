@@ -1,0 +1,108 @@
+package io.pgveil.tests.command;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.util.concurrent.TimeUnit;
+
+/** A program that is running, whose output is read as it comes. */
+final class Running implements AutoCloseable {
+  private static final int PATIENCE_SECONDS = 120;
+
+  private final Process process;
+  private final StringBuffer output = new StringBuffer();
+  private final Object changed = new Object();
+  private final Thread out;
+  private final Thread err;
+
+  Running(Process process) {
+    this.process = process;
+    out = reader(process.inputReader(UTF_8));
+    err = reader(process.errorReader(UTF_8));
+  }
+
+  private Thread reader(BufferedReader lines) {
+    return Thread.ofPlatform()
+        .daemon()
+        .start(
+            () -> {
+              try (lines) {
+                for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                  output.append(line).append('\n');
+                  changed();
+                }
+              } catch (IOException e) {
+                output.append(e).append('\n');
+              }
+              changed();
+            });
+  }
+
+  private void changed() {
+    synchronized (changed) {
+      changed.notifyAll();
+    }
+  }
+
+  /** Waits until it has printed {@code text}. */
+  Running await(String text) throws InterruptedException {
+    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
+    synchronized (changed) {
+      while (output.indexOf(text) < 0) {
+        if (!out.isAlive() && !err.isAlive() || System.nanoTime() > end) {
+          throw new AssertionError("did not print \"" + text + "\":\n" + output);
+        }
+        changed.wait(100);
+      }
+    }
+    return this;
+  }
+
+  String output() {
+    return output.toString();
+  }
+
+  long pid() {
+    return process.pid();
+  }
+
+  /** SIGTERM, as from a service manager. */
+  int terminate() throws InterruptedException {
+    process.destroy();
+    return exitCode();
+  }
+
+  /** SIGKILL. */
+  int kill() throws InterruptedException {
+    process.destroyForcibly();
+    return exitCode();
+  }
+
+  /** Waits for its end. */
+  int exitCode() throws InterruptedException {
+    assertThat(process.waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)).as("has ended").isTrue();
+    out.join();
+    err.join();
+    return process.exitValue();
+  }
+
+  boolean isAlive() {
+    return process.isAlive();
+  }
+
+  /** Ends it if it still runs: first as a user would, for it has things to clean up. */
+  @Override
+  public void close() {
+    process.destroy();
+    try {
+      if (!process.waitFor(20, TimeUnit.SECONDS)) {
+        process.destroyForcibly();
+      }
+    } catch (InterruptedException e) {
+      process.destroyForcibly();
+      Thread.currentThread().interrupt();
+    }
+  }
+}
