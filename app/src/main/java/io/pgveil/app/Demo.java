@@ -10,6 +10,7 @@ import io.pgveil.app.postgres.Modes;
 import io.pgveil.app.postgres.PostgresServer;
 import io.pgveil.app.postgres.RunAs;
 import io.pgveil.app.storage.Storage;
+import io.pgveil.datadir.check.Inspector;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -349,7 +350,12 @@ final class Demo {
             .layout()
             .cipher()
             .resolve(query(cluster, "SELECT pg_relation_filepath('needle_table')"));
-    return storage.inspect(cluster.layout().cipher(), file).getOrDefault(Storage.INTERNAL_KEY, "");
+    return storage.inspect(cluster.layout().cipher(), file, 0).stream()
+        .flatMap(g -> g.fields().stream())
+        .filter(f -> f.name().equals(Inspector.BASE_IV))
+        .map(Inspector.Field::value)
+        .findFirst()
+        .orElse("");
   }
 
   private void restart(LocalCluster cluster)

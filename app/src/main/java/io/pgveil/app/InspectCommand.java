@@ -1,12 +1,14 @@
 package io.pgveil.app;
 
-import io.pgveil.app.cluster.CipherDirectory;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
+import io.pgveil.datadir.check.Inspector;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
+import java.util.Objects;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -26,6 +28,13 @@ final class InspectCommand extends PgveilCommand {
   @Option(names = "--json", description = "Print JSON.")
   boolean json;
 
+  @Option(
+      names = "--block",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Page to look at in a relation or WAL file, from 0. Default: ${DEFAULT-VALUE}.")
+  int block;
+
   @Override
   ExitCode run() throws CommandException {
     Path path = file.toAbsolutePath().normalize();
@@ -33,28 +42,33 @@ final class InspectCommand extends PgveilCommand {
       throw new CommandException(
           ExitCode.USAGE, "cannot inspect", path, "no such file, or not readable");
     }
-    Path cipher = cipherDirectoryOf(path);
+    // a keyring lies in none, and is described all the same
+    Path cipher = Inspector.cipherDirectoryOf(path);
     if (cipher == null) {
-      throw new CommandException(
-          ExitCode.CIPHER_DIR_FOREIGN, "cannot inspect", path, "it is in no cipher directory");
+      cipher = Objects.requireNonNullElse(path.getParent(), path);
     }
-    Map<String, String> facts = storage().inspect(cipher, path);
+    List<Inspector.Group> groups = storage().inspect(cipher, path, block);
     if (json) {
-      Json.print(out(), facts);
+      Map<String, Map<String, String>> all = new LinkedHashMap<>();
+      for (Inspector.Group g : groups) {
+        Map<String, String> fields = new LinkedHashMap<>();
+        g.fields().forEach(f -> fields.put(f.name(), f.value()));
+        all.put(g.title(), fields);
+      }
+      Json.print(out(), all);
     } else {
-      int width = facts.keySet().stream().mapToInt(String::length).max().orElse(1);
-      facts.forEach((name, value) -> out().printf("%-" + width + "s  %s%n", name, value));
+      int width =
+          groups.stream()
+              .flatMap(g -> g.fields().stream())
+              .mapToInt(f -> f.name().length())
+              .max()
+              .orElse(1);
+      for (Inspector.Group g : groups) {
+        out().println(g.title());
+        g.fields().forEach(f -> out().printf("  %-" + width + "s  %s%n", f.name(), f.value()));
+      }
     }
     out().flush();
     return ExitCode.OK;
-  }
-
-  private static @Nullable Path cipherDirectoryOf(Path file) throws CommandException {
-    for (Path p = file.getParent(); p != null; p = p.getParent()) {
-      if (CipherDirectory.kind(p) == CipherDirectory.Kind.PGVEIL) {
-        return p;
-      }
-    }
-    return null;
   }
 }

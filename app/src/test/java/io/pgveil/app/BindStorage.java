@@ -9,6 +9,9 @@ import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.Modes;
 import io.pgveil.app.storage.Storage;
+import io.pgveil.datadir.check.Finding;
+import io.pgveil.datadir.check.Inspector;
+import io.pgveil.datadir.check.Report;
 import io.pgveil.linux.ByteString;
 import io.pgveil.linux.Errno;
 import io.pgveil.linux.LinuxException;
@@ -158,12 +161,19 @@ final class BindStorage implements Storage {
   }
 
   @Override
-  public List<Finding> verify(Path cipherDirectory, Progress progress) {
-    return List.of(new Finding("clear", "not encrypted"));
+  public Report verify(Path cipherDirectory, Progress progress) {
+    return new Report(
+        Report.Mode.PGVEIL,
+        List.of(new Finding(Finding.Severity.FINDING, "clear", "not encrypted", "")),
+        0,
+        Map.of(),
+        List.of());
   }
 
   @Override
-  public Map<String, String> inspect(Path cipherDirectory, Path file) {
-    return Map.of(INTERNAL_KEY, file.getFileName().toString());
+  public List<Inspector.Group> inspect(Path cipherDirectory, Path file, int block) {
+    String name = String.valueOf(file.getFileName());
+    return List.of(
+        new Inspector.Group("internal key", List.of(new Inspector.Field(Inspector.BASE_IV, name))));
   }
 }

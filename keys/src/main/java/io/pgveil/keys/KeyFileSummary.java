@@ -38,8 +38,15 @@ public record KeyFileSummary(
     int index();
   }
 
-  /** Of {@code <oid>_keys}; {@code type} 0 is a free entry, 1 a key. */
-  public record RelationEntry(int index, int type, int cipher, int tablespaceOid, int relNumber)
+  /**
+   * Of {@code <oid>_keys}.
+   *
+   * @param type 0 a free entry, 1 a key
+   * @param baseIv 16 bytes in hexadecimal; random for each key and no secret, so it tells one key
+   *     from another
+   */
+  public record RelationEntry(
+      int index, int type, int cipher, int tablespaceOid, int relNumber, String baseIv)
       implements Entry {
     public boolean isFree() {
       return type == 0;
@@ -133,10 +140,16 @@ public record KeyFileSummary(
               Bytes.getInt(b, at + 12),
               Bytes.getInt(b, at),
               Bytes.getInt(b, at + 4),
-              Bytes.getInt(b, at + 8));
+              Bytes.getInt(b, at + 8),
+              hex(b, at + 48));
       case RELATION_3 ->
           new RelationEntry(
-              index, Bytes.getInt(b, at + 8), aes128, Bytes.getInt(b, at), Bytes.getInt(b, at + 4));
+              index,
+              Bytes.getInt(b, at + 8),
+              aes128,
+              Bytes.getInt(b, at),
+              Bytes.getInt(b, at + 4),
+              hex(b, at + 32));
       case WAL_2 ->
           new WalEntry(
               index,
@@ -169,5 +182,9 @@ public record KeyFileSummary(
   /** The name of a cipher number; null if there is none. */
   public static @Nullable CipherType cipher(int code) {
     return CipherType.find(code);
+  }
+
+  private static String hex(byte[] b, int at) {
+    return HexFormat.of().formatHex(b, at, at + InternalKey.BASE_IV_SIZE);
   }
 }

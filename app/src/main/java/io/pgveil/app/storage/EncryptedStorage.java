@@ -9,6 +9,9 @@ import io.pgveil.app.error.ExitCode;
 import io.pgveil.datadir.Backing;
 import io.pgveil.datadir.DataDirectory;
 import io.pgveil.datadir.DataDirectoryException;
+import io.pgveil.datadir.check.Inspector;
+import io.pgveil.datadir.check.Report;
+import io.pgveil.datadir.check.Verifier;
 import io.pgveil.fuse.FuseSession;
 import io.pgveil.fuse.MountException;
 import io.pgveil.fuse.MountOptions;
@@ -20,6 +23,7 @@ import io.pgveil.keys.KeyException;
 import io.pgveil.keys.Scope;
 import io.pgveil.keys.SetKey;
 import io.pgveil.linux.Posix;
+import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -36,6 +40,7 @@ public final class EncryptedStorage implements Storage {
   /** Name of the first key provider. */
   static final String FIRST_PROVIDER = "keyring";
 
+  private static final int VERIFY_THREADS = 2;
   private static final Duration RETRY = Duration.ofMillis(500);
 
   private static Path keyDirectory(Path cipherDirectory) {
@@ -269,12 +274,35 @@ public final class EncryptedStorage implements Storage {
   }
 
   @Override
-  public List<Finding> verify(Path cipherDirectory, Progress progress) throws CommandException {
-    throw new UnsupportedOperationException();
+  public Report verify(Path cipherDirectory, Progress progress) throws CommandException {
+    try (KeyDirectory keys = openKeys(cipherDirectory, List.of(cipherDirectory), true)) {
+      return new Verifier(cipherDirectory, keys, new Verifier.Options(List.of(), VERIFY_THREADS))
+          .verify(progress::update);
+    }
   }
 
   @Override
-  public Map<String, String> inspect(Path cipherDirectory, Path file) throws CommandException {
-    throw new UnsupportedOperationException();
+  public List<Inspector.Group> inspect(Path cipherDirectory, Path file, int block)
+      throws CommandException {
+    KeyDirectory keys = null;
+    try {
+      keys =
+          KeyDirectory.open(
+              keyDirectory(cipherDirectory),
+              new KeyDirectory.Settings(List.of(cipherDirectory), CipherType.AES_128, true));
+    } catch (KeyException e) {
+      // what the file itself says needs no key
+      LOG.debug("inspecting without keys: {}", e.getMessage());
+    }
+    try {
+      return new Inspector(cipherDirectory, List.of(), keys).inspect(file, block);
+    } catch (IOException e) {
+      throw new CommandException(ExitCode.IO_ERROR, "cannot inspect", file, e.toString())
+          .causedBy(e);
+    } finally {
+      if (keys != null) {
+        keys.close();
+      }
+    }
   }
 }

@@ -4,10 +4,11 @@ import io.pgveil.app.cluster.ClusterLock;
 import io.pgveil.app.control.ControlClient;
 import io.pgveil.app.control.Executor;
 import io.pgveil.app.error.CommandException;
+import io.pgveil.datadir.check.Inspector;
+import io.pgveil.datadir.check.Report;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 
 /**
@@ -39,9 +40,6 @@ public interface Storage {
       Duration providerWait,
       int workers) {}
 
-  /** Name of the fact of {@link #inspect} that tells one internal key from another. */
-  String INTERNAL_KEY = "internal key";
-
   /** A mounted cluster. */
   interface Mounted {
     /** Executes key commands with the keys that the mount uses. */
@@ -57,14 +55,6 @@ public interface Storage {
      */
     void unmount() throws CommandException;
   }
-
-  /**
-   * Something that verify found.
-   *
-   * @param object a path in the cipher directory, with page or key
-   * @param problem what is wrong with it
-   */
-  record Finding(String object, String problem) {}
 
   /** Shows how far long work is. */
   interface Progress {
@@ -89,18 +79,14 @@ public interface Storage {
    */
   Mounted mount(MountRequest request) throws CommandException;
 
-  /**
-   * Reads all of a stopped cluster.
-   *
-   * @return what is wrong with it, empty if nothing
-   */
-  List<Finding> verify(Path cipherDirectory, Progress progress) throws CommandException;
+  /** Reads all of a stopped cluster, of pgveil or of pg_tde; changes nothing. */
+  Report verify(Path cipherDirectory, Progress progress) throws CommandException;
 
   /**
-   * Tells what a file of the cipher directory is. Needs no lock and, for what the file itself says,
-   * no key.
+   * Tells what a file is. Needs no lock and, for what the file itself says, no key.
    *
+   * @param block number of the page to look at, from 0
    * @return names and values in the order in which they are to be shown; never key bytes
    */
-  Map<String, String> inspect(Path cipherDirectory, Path file) throws CommandException;
+  List<Inspector.Group> inspect(Path cipherDirectory, Path file, int block) throws CommandException;
 }

@@ -38,6 +38,9 @@ import org.jspecify.annotations.Nullable;
  * replaced by the reason.
  */
 public final class Inspector {
+  /** Name of the field that tells one internal key from another; no secret. */
+  public static final String BASE_IV = "base IV";
+
   /** Fields of one subject, in order. */
   public record Group(String title, List<Field> fields) {
     public Group {
@@ -424,6 +427,7 @@ public final class Inspector {
             && k.relNumber() == r.relNumber()) {
           f.add("entry", k.index());
           f.add("cipher", cipher(k.cipher()));
+          f.add(BASE_IV, k.baseIv());
           groups.add(f.group("internal key"));
           groups.add(principalKey(s.header()));
           return true;
