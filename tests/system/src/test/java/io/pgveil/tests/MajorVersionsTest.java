@@ -64,10 +64,10 @@ class MajorVersionsTest {
   private TestCluster cluster;
 
   @ParameterizedTest(name = "PostgreSQL {0}, aes_{1}")
-  @CsvSource({"18, 128"})
+  @CsvSource({"14, 128", "15, 256", "16, 128", "17, 256", "18, 128"})
   @Timeout(value = 4, unit = TimeUnit.MINUTES, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
   void everythingThatPostgresDoesToFiles(int major, int keyBits) throws Exception {
-    cluster = clusters.mounted(root, Postgres.major(major), keyBits).with("wal_keep_size", "1GB");
+    cluster = clusters.mounted(root, Postgres.major(major), keyBits);
     cluster.initdb();
     cluster.start();
     assertThat(cluster.query("SHOW data_checksums")).isEqualTo("on");
@@ -90,8 +90,9 @@ class MajorVersionsTest {
     StoredCluster.Contents contents = cluster.stored().check(shown);
     System.out.printf("PostgreSQL %d: %s%n", major, contents);
     assertThat(contents.encryptedPages()).isGreaterThan(3000);
-    assertThat(contents.completeSegments()).isGreaterThanOrEqualTo(2);
+    assertThat(contents.completeSegments()).isPositive();
     assertThat(contents.sealedFiles()).isGreaterThan(10);
+    cluster.verify();
   }
 
   private void load() throws SQLException {

@@ -71,7 +71,7 @@ class StoredFormatsTest {
   @Timeout(value = 3, unit = TimeUnit.MINUTES, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
   void everyField(int keyBits, int segmentMegabytes) throws Exception {
     begin = Instant.now();
-    cluster = clusters.mounted(root, Postgres.major(18), keyBits).with("wal_keep_size", "1GB");
+    cluster = clusters.mounted(root, Postgres.major(18), keyBits);
     cluster.initdb("--wal-segsize=" + segmentMegabytes);
     cluster.start();
     load();
@@ -105,6 +105,7 @@ class StoredFormatsTest {
 
     rotation(stored);
     stored.check(shown);
+    cluster.verify();
     if (segmentMegabytes == 1) {
       everyChangeIsSeen(stored, shown);
     }

@@ -21,6 +21,8 @@ import io.pgveil.reader.WalRange;
 import io.pgveil.reader.WalSegmentName;
 import io.pgveil.reader.WalStream;
 import java.io.IOException;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -42,7 +44,7 @@ import java.util.stream.Stream;
  * The key files can be read at any time; the whole only of a cluster that was shut down.
  */
 public final class StoredCluster {
-  /** Where the principal key of a relation, with no key of its own, comes from. */
+  /** All forks and segments of one relfilenode: what has one internal key. */
   public record RelationId(long database, long tablespace, long relation) {
     public static RelationId of(RelationFile file) {
       return new RelationId(file.database(), file.tablespace(), file.relation());
@@ -74,6 +76,8 @@ public final class StoredCluster {
 
   private static final String KEY_FILE = "-?[0-9]+_keys";
   private static final int WORD = 8;
+  private static final VarHandle WORDS =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
   private final Path cipher;
   private final Path keys;
@@ -360,10 +364,7 @@ public final class StoredCluster {
     }
 
     private static long word(byte[] data, int at) {
-      return (long) LONGS.get(data, at);
+      return (long) WORDS.get(data, at);
     }
   }
-
-  private static final java.lang.invoke.VarHandle LONGS =
-      java.lang.invoke.MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 }
