@@ -30,10 +30,7 @@ final class VerifyCommand extends PgveilCommand {
   ExitCode run() throws CommandException {
     Path directory = cluster.cipherDirectory();
     boolean foreign = CipherDirectory.kind(directory) == CipherDirectory.Kind.PG_TDE;
-    Path cipher =
-        foreign
-            ? directory.toAbsolutePath().normalize()
-            : CipherDirectory.require(directory, "cannot verify");
+    Path cipher = CipherDirectory.requireKeys(directory, "cannot verify");
     ProgressBar bar = new ProgressBar(err());
     Report report;
     // a cluster of pg_tde is left exactly as it is, without a lock file of ours

@@ -98,6 +98,14 @@ public final class CipherDirectory {
     return real(directory);
   }
 
+  /**
+   * As {@link #require}, but a data directory of pg_tde will do: its key directory has the same
+   * formats.
+   */
+  public static Path requireKeys(Path directory, String what) throws CommandException {
+    return kind(directory) == Kind.PG_TDE ? real(directory) : require(directory, what);
+  }
+
   /** Refuses a directory in which a new cipher directory cannot be made. */
   public static void requireVacant(Path directory) throws CommandException {
     Kind kind = kind(directory);

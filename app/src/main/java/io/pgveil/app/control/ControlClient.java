@@ -36,7 +36,7 @@ public final class ControlClient {
    */
   public static Reply execute(Path directory, Request request, Opener opener)
       throws CommandException {
-    Path cipherDirectory = CipherDirectory.require(directory, "cannot use the cluster");
+    Path cipherDirectory = CipherDirectory.requireKeys(directory, "cannot use the cluster");
     Optional<ClusterLock> free = ClusterLock.tryAcquire(cipherDirectory, "command");
     if (free.isPresent()) {
       try (ClusterLock lock = free.get();
