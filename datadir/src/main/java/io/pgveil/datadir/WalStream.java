@@ -201,6 +201,10 @@ final class WalStream {
   /** Writes clear WAL. The caller holds the content lock of {@code content} exclusively. */
   synchronized int write(WalContent content, long offset, int count, long address) {
     try {
+      if (segmentSize == 0 && offset >= content.size && Memory.isZero(address, count)) {
+        // pg_basebackup pads the first segment with zeros; they are stored as they are
+        return appendZeros(content, offset, count);
+      }
       if (segmentSize == 0 || offset == 0) {
         learnFromHeader(content, offset, count, address);
       }
@@ -234,6 +238,18 @@ final class WalStream {
       log.error("WAL cannot be written to {}: {}", content.name(), e.getMessage());
       return -Errno.EIO;
     }
+  }
+
+  private int appendZeros(WalContent content, long offset, int count) {
+    for (int done = 0; done < count; ) {
+      int n = Math.min(count - done, Scratch.CHUNK);
+      int r = extendWithZeros(content, offset + done, offset + done + n);
+      if (r < 0) {
+        return r;
+      }
+      done += n;
+    }
+    return count;
   }
 
   private void learnFromHeader(WalContent content, long offset, int count, long address) {
