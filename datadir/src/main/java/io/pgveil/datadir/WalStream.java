@@ -201,7 +201,10 @@ final class WalStream {
   /** Writes clear WAL. The caller holds the content lock of {@code content} exclusively. */
   synchronized int write(WalContent content, long offset, int count, long address) {
     try {
-      if (segmentSize == 0 && offset >= content.size && Memory.isZero(address, count)) {
+      if (segmentSize == 0
+          && offset >= content.size
+          && (offset | count) % WORD == 0
+          && Memory.isZero(address, count)) {
         // pg_basebackup pads the first segment with zeros; they are stored as they are
         return appendZeros(content, offset, count);
       }
@@ -240,15 +243,19 @@ final class WalStream {
     }
   }
 
-  private int appendZeros(WalContent content, long offset, int count) {
+  private static int appendZeros(WalContent c, long offset, int count) {
+    Scratch s = Scratch.get();
+    Memory.fill(s.io, Math.min(count, Scratch.CHUNK), 0);
     for (int done = 0; done < count; ) {
       int n = Math.min(count - done, Scratch.CHUNK);
-      int r = extendWithZeros(content, offset + done, offset + done + n);
-      if (r < 0) {
-        return r;
+      long w = c.backing.pwrite(c.fd, s.io, n, offset + done);
+      if (w < 0) {
+        c.refreshSize(s);
+        return (int) w;
       }
       done += n;
     }
+    c.size = offset + count;
     return count;
   }
 

@@ -95,18 +95,6 @@ class DataDirectoryHazardTest {
     }
   }
 
-  @Test
-  void hazard16SecondDaemonIsRefused() {
-    assertThatThrownBy(
-            () ->
-                DataDirectory.open(
-                    c.directory,
-                    c.keys,
-                    Cluster.options(temp, new Backing(), null, false),
-                    Cluster.TUNING))
-        .hasMessageContaining("already served");
-  }
-
   // ---- hazard 11 ----
 
   /** Fails when an error is reported once and forgotten, or by the descriptor that wrote only. */
