@@ -26,6 +26,9 @@ final class VerifyCommand extends PgveilCommand {
   @Option(names = "--list-clear", description = "List every file that is not encrypted.")
   boolean listClear;
 
+  @Option(names = "--json", description = "Print JSON.")
+  boolean json;
+
   @Override
   ExitCode run() throws CommandException {
     Path directory = cluster.cipherDirectory();
@@ -39,7 +42,11 @@ final class VerifyCommand extends PgveilCommand {
     } finally {
       bar.clear();
     }
-    print(cipher, report);
+    if (json) {
+      Json.print(out(), report);
+    } else {
+      print(cipher, report);
+    }
     out().flush();
     return report.isClean() ? ExitCode.OK : ExitCode.FINDINGS;
   }

@@ -116,6 +116,10 @@ public final class DataDirectory implements AutoCloseable {
   private volatile boolean postmasterPid;
   private volatile boolean syncedForThisPid;
 
+  // guarded by this
+  private int controlState = -1;
+  private boolean pidRewritten;
+
   private DataDirectory(
       Path cipherDirectory, Options options, Tuning tuning, KeyDirectory keys, int rootFd)
       throws DataDirectoryException {
@@ -384,15 +388,14 @@ public final class DataDirectory implements AutoCloseable {
    * Whether a symbolic link may be made. A link from where PostgreSQL keeps data to a place that no
    * view of ours serves would let data out in the clear (hazard 14).
    */
-  boolean mayLink(View view, Node parent, String name, String target) {
+  boolean mayLink(Node parent, String name, String target) {
     Place place = parent.directoryPlace();
     boolean leadsData =
-        place.role() == Place.Role.TABLESPACES
-            || place.role() == Place.Role.BASE
-            || place.role() == Place.Role.WAL
-            || (view == mainView
-                && view.isRoot(parent)
-                && (name.startsWith("pg_") || name.equals("base") || name.equals("global")));
+        switch (place.role()) {
+          case ROOT -> name.startsWith("pg_") || name.equals("base") || name.equals("global");
+          case OTHER -> false;
+          default -> true;
+        };
     if (!leadsData || isServed(target)) {
       return true;
     }
@@ -437,23 +440,47 @@ public final class DataDirectory implements AutoCloseable {
     }
     String s = name.name();
     if (s.equals("pg_control") && size >= CONTROL_STATE_OFFSET + 4) {
-      int state = Memory.getInt(address + CONTROL_STATE_OFFSET);
-      if (state == DB_IN_CRASH_RECOVERY || state == DB_IN_ARCHIVE_RECOVERY) {
-        wal.beginRun("pg_control says recovery");
-      } else if (!postmasterPid) {
-        wal.beginRun("pg_control was written without a server");
+      controlWritten(size, address);
+    } else if (s.equals("postmaster.pid") && view.isRoot(name.parent()) && size > 0) {
+      pidWritten(Memory.getByte(address) == '-');
+    }
+  }
+
+  /**
+   * A run begins when recovery does. A standby writes the state of archive recovery again with each
+   * restartpoint and buffer flush, so only a change counts, or the same state once more after
+   * postmaster.pid was rewritten: that is what a crash restart does first.
+   */
+  private synchronized void controlWritten(int size, long address) {
+    int state = Memory.getInt(address + CONTROL_STATE_OFFSET);
+    boolean recovery = state == DB_IN_CRASH_RECOVERY || state == DB_IN_ARCHIVE_RECOVERY;
+    if (recovery && (state != controlState || pidRewritten)) {
+      pidRewritten = false;
+      wal.beginRun("pg_control says recovery");
+    } else if (!postmasterPid) {
+      wal.beginRun("pg_control was written without a server");
+    }
+    controlState = state;
+    if (size >= ControlData.SIZE) {
+      byte[] control = new byte[ControlData.SIZE];
+      Memory.copyOut(address, control, 0, control.length);
+      ControlData c = ControlData.parse(control);
+      if (c != null) {
+        wal.learnSegmentSize(c.walSegmentSize());
       }
-    } else if (s.equals("postmaster.pid")
-        && view.isRoot(name.parent())
-        && !syncedForThisPid
-        && size > 0
-        && Memory.getByte(address) != '-') {
-      // a tool may have "synced" the mount by syncfs, which never reaches us (hazard 12)
-      syncedForThisPid = true;
-      int r = backing.syncfs(rootFd);
-      if (r < 0) {
-        log.error("syncfs of {}: {}", cipherDirectory, Errno.describe(r));
-      }
+    }
+  }
+
+  private synchronized void pidWritten(boolean standalone) {
+    pidRewritten = true;
+    if (syncedForThisPid || standalone) {
+      return;
+    }
+    // a tool may have "synced" the mount by syncfs, which never reaches us (hazard 12)
+    syncedForThisPid = true;
+    int r = backing.syncfs(rootFd);
+    if (r < 0) {
+      log.error("syncfs of {}: {}", cipherDirectory, Errno.describe(r));
     }
   }
 

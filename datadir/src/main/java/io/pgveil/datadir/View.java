@@ -150,7 +150,7 @@ final class View implements FileSystem {
     a.validMillis = VALID_MILLIS;
     if (s.isRegular()) {
       OpenFile f = n.open;
-      if (f != null) {
+      if (f != null && kind != FileKind.KEY_FILE) {
         a.size = f.content.size;
       } else if (kind.hasSealedLayout()) {
         a.size = io.pgveil.ciphers.SealedLayout.clearLength(s.size);
@@ -274,6 +274,8 @@ final class View implements FileSystem {
         return -Errno.EROFS;
       }
       r = setFileAttributes(n, in, s.stat);
+    } else if (isKeyDirectory(n)) {
+      return -Errno.EPERM;
     } else {
       r = setNameAttributes(n, in, s.stat);
     }
@@ -291,11 +293,8 @@ final class View implements FileSystem {
     try {
       int r = 0;
       if ((in.valid & SetAttributes.SIZE) != 0) {
-        r = change(n, c -> c.truncate(in.size));
+        r = truncate(n, in.size);
         f = n.open == null ? f : n.open;
-        if (r >= 0 && in.size == 0) {
-          f.syncError = 0;
-        }
       }
       if (r >= 0 && (in.valid & (SetAttributes.UID | SetAttributes.GID)) != 0) {
         r =
@@ -314,6 +313,16 @@ final class View implements FileSystem {
     } finally {
       release(n);
     }
+  }
+
+  /** A file that is emptied has nothing left that a sync could have lost. */
+  private int truncate(Node n, long size) {
+    int r = change(n, c -> c.truncate(size));
+    OpenFile f = n.open;
+    if (r >= 0 && size == 0 && f != null) {
+      f.syncError = 0;
+    }
+    return r;
   }
 
   private static boolean setsTimes(SetAttributes in) {
@@ -447,7 +456,7 @@ final class View implements FileSystem {
   @Override
   public int symlink(Caller caller, long parentId, String name, String target, Entry out) {
     Node parent = node(parentId);
-    if (parent != null && !dataDirectory.mayLink(this, parent, name, target)) {
+    if (parent != null && !dataDirectory.mayLink(parent, name, target)) {
       return -Errno.EPERM;
     }
     return makeName(caller, parentId, name, out, path -> backing.symlinkat(target, rootFd, path));
@@ -499,12 +508,17 @@ final class View implements FileSystem {
       boolean lastName = s.stat.nlink <= 1;
       Node n = byIdentity.get(new Node.Identity(s.stat.dev, s.stat.ino));
       RelationFile f = parent.directoryPlace().relationFile(name);
-      r = remove(parent, f, path);
-      if (r < 0) {
-        return r;
-      }
-      if (n != null) {
-        unlinked(n, parent, name, lastName);
+      int pin = pin(n, path);
+      try {
+        r = remove(parent, f, path);
+        if (r < 0) {
+          return r;
+        }
+        if (n != null) {
+          unlinked(n, parent, name, lastName);
+        }
+      } finally {
+        unpin(pin);
       }
       dataDirectory.nameRemoved(this, parent, name);
       return 0;
@@ -512,6 +526,20 @@ final class View implements FileSystem {
       return -e.errno();
     } finally {
       tree.readLock().unlock();
+    }
+  }
+
+  /**
+   * Keeps the inode that {@code n} stands for until the node is told of the unlink: its number must
+   * not come back before, or a file that another thread makes would be taken for {@code n}.
+   */
+  private int pin(@Nullable Node n, String path) {
+    return n == null ? -1 : Posix.openat(rootFd, path, Posix.O_PATH | Posix.O_NOFOLLOW, 0);
+  }
+
+  private static void unpin(int pin) {
+    if (pin >= 0) {
+      Posix.close(pin);
     }
   }
 
@@ -588,12 +616,17 @@ final class View implements FileSystem {
       }
       Node n = byIdentity.get(new Node.Identity(s.stat.dev, s.stat.ino));
       Place place = parent.directoryPlace().directory(name);
-      r = backing.unlinkat(rootFd, path, Posix.AT_REMOVEDIR);
-      if (r < 0) {
-        return r;
-      }
-      if (n != null) {
-        unlinked(n, parent, name, true);
+      int pin = pin(n, path);
+      try {
+        r = backing.unlinkat(rootFd, path, Posix.AT_REMOVEDIR);
+        if (r < 0) {
+          return r;
+        }
+        if (n != null) {
+          unlinked(n, parent, name, true);
+        }
+      } finally {
+        unpin(pin);
       }
       String parentPath = parent.path();
       if (place.role() == Place.Role.DATABASE && parentPath != null) {
@@ -689,6 +722,9 @@ final class View implements FileSystem {
       }
       if (source.isDirectory()) {
         return directory();
+      }
+      if (source.isSymbolicLink() && !mayLinkTo(newParent, newName, from)) {
+        return -Errno.EPERM;
       }
       if (!source.isRegular()) {
         return plain();
@@ -866,6 +902,13 @@ final class View implements FileSystem {
     }
   }
 
+  /** Whether the link at {@code path} may get this name, see {@link DataDirectory#mayLink}. */
+  private boolean mayLinkTo(Node newParent, String newName, String path) {
+    long buffer = Scratch.get().io;
+    int n = Posix.readlinkat(rootFd, path, buffer, 4096);
+    return n >= 0 && dataDirectory.mayLink(newParent, newName, Memory.getString(buffer, n));
+  }
+
   private static void copy(Stat from, Stat to) {
     to.mode = from.mode;
     to.nlink = from.nlink;
@@ -924,7 +967,13 @@ final class View implements FileSystem {
                 ? backing.fallocate(fd, Posix.FALLOC_FL_KEEP_SIZE, 0, old.content.size)
                 : 0;
         if (r >= 0 || r == -Errno.EOPNOTSUPP) {
-          r = copyContent(old.content, content);
+          if (content instanceof WalContent wal) {
+            wal.setBeingRestored(true);
+            r = copyContent(old.content, wal);
+            wal.setBeingRestored(false);
+          } else {
+            r = copyContent(old.content, content);
+          }
         }
         if (r >= 0) {
           r = content.flush();
@@ -1056,6 +1105,9 @@ final class View implements FileSystem {
       int r = backing.statat(rootFd, from, s.stat);
       if (r < 0) {
         return r;
+      }
+      if (s.stat.isSymbolicLink() && !mayLinkTo(newParent, newName, from)) {
+        return -Errno.EPERM;
       }
       if (s.stat.isRegular()) {
         r = prepareLink(n, name, newParent, newName, from, to, s.stat);
@@ -1364,7 +1416,11 @@ final class View implements FileSystem {
         opened(f, opened);
       }
       if ((flags & Posix.O_TRUNC) != 0 && s.stat.size > 0) {
-        change(n, c -> c.truncate(0));
+        r = truncate(n, 0);
+        if (r < 0) {
+          release(n);
+          return r;
+        }
       }
       fill(entry, n, s.stat, kindOf(n));
       dataDirectory.nameAdded(this, parent, name);

@@ -15,6 +15,7 @@ final class WalContent extends Content {
   private final String name;
   private final WalFileName file;
   private volatile boolean closed;
+  private volatile boolean beingRestored;
 
   WalContent(Backing backing, int fd, long size, WalStream stream, String name, WalFileName file) {
     super(backing, fd);
@@ -41,6 +42,19 @@ final class WalContent extends Content {
 
   boolean isClosed() {
     return closed;
+  }
+
+  /**
+   * Set while the content is copied from a temporary file. It lies under the ranges that govern its
+   * place and begins none: later segments may be there already, acknowledged, and a range that
+   * began here would take their keys away.
+   */
+  void setBeingRestored(boolean is) {
+    beingRestored = is;
+  }
+
+  boolean isBeingRestored() {
+    return beingRestored;
   }
 
   void refreshSize(Scratch s) {
@@ -88,38 +102,20 @@ final class WalContent extends Content {
 
   @Override
   int write(long offset, int count, long address) {
-    if (offset > size) {
-      int r = fillTail(offset);
-      if (r < 0) {
-        return r;
-      }
-    }
     return stream.write(this, offset, count, address);
-  }
-
-  /**
-   * A word that the file's end cuts is stored without the raw-zero rule; before the file grows it
-   * is encoded as a whole word, zeros behind the old end.
-   */
-  int fillTail(long newSize) {
-    int part = (int) (size % WORD);
-    if (part == 0 || newSize <= size || stream.segmentSize() == 0) {
-      return 0;
-    }
-    int zeros = (int) (Math.min(newSize, size - part + WORD) - size);
-    long address = Scratch.get().io + Scratch.CHUNK;
-    Memory.fill(address, zeros, 0);
-    return Math.min(0, stream.write(this, size, zeros, address));
   }
 
   @Override
   int truncate(long newSize) {
-    int r = newSize > size ? fillTail(newSize) : 0;
+    int r = newSize > size ? stream.beforeGrowth(this, newSize) : 0;
     if (r >= 0 && newSize < size && newSize % WORD != 0) {
       r = cutWord(newSize);
     }
     if (r >= 0) {
       r = backing.ftruncate(fd, newSize);
+    }
+    if (r >= 0 && newSize > size) {
+      r = stream.afterGrowth(this, newSize);
     }
     if (r >= 0) {
       size = newSize;
@@ -150,11 +146,15 @@ final class WalContent extends Content {
     if (mode != 0 && mode != Posix.FALLOC_FL_KEEP_SIZE) {
       return -Errno.EOPNOTSUPP;
     }
-    int r = mode == 0 ? fillTail(offset + count) : 0;
+    boolean grows = mode == 0 && offset + count > size;
+    int r = grows ? stream.beforeGrowth(this, offset + count) : 0;
     if (r >= 0) {
       r = backing.fallocate(fd, mode, offset, count);
     }
-    if (r >= 0 && mode == 0) {
+    if (r >= 0 && grows) {
+      r = stream.afterGrowth(this, offset + count);
+    }
+    if (r >= 0 && grows) {
       size = Math.max(size, offset + count);
     }
     return r;

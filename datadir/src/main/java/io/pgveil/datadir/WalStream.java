@@ -38,6 +38,8 @@ final class WalStream {
   /** Smallest valid location: WAL never lies in segment 0, so everything comes behind it. */
   private static final long FIRST_LSN = 8;
 
+  private static final int FIRST_TIMELINE = 1;
+
   /** A cipher and the codec over it. */
   private record RangeCipher(WalCipher cipher, WalCodec codec) implements AutoCloseable {
     @Override
@@ -128,7 +130,7 @@ final class WalStream {
     return segmentSize;
   }
 
-  void learnSegmentSize(long size) {
+  synchronized void learnSegmentSize(long size) {
     if (size >= 1 << 20 && size <= 1 << 30 && Long.bitCount(size) == 1 && segmentSize != size) {
       if (segmentSize != 0) {
         log.warn("WAL segment size changes from {} to {} bytes", segmentSize, size);
@@ -199,8 +201,21 @@ final class WalStream {
   /** Writes clear WAL. The caller holds the content lock of {@code content} exclusively. */
   synchronized int write(WalContent content, long offset, int count, long address) {
     try {
+      if (segmentSize == 0
+          && offset >= content.size
+          && (offset | count) % WORD == 0
+          && Memory.isZero(address, count)) {
+        // pg_basebackup pads the first segment with zeros; they are stored as they are
+        return appendZeros(content, offset, count);
+      }
       if (segmentSize == 0 || offset == 0) {
         learnFromHeader(content, offset, count, address);
+      }
+      if (segmentSize == 0 && (offset | count) % WORD == 0 && Memory.isZero(address, count)) {
+        // a tool fills the file before its first page comes; raw zeros need no key
+        long w = content.backing.pwrite(content.fd, address, count, offset);
+        content.size = Math.max(content.size, w < 0 ? 0 : offset + count);
+        return (int) Math.min(w, count);
       }
       if (segmentSize == 0) {
         log.error(
@@ -228,6 +243,22 @@ final class WalStream {
     }
   }
 
+  private static int appendZeros(WalContent c, long offset, int count) {
+    Scratch s = Scratch.get();
+    Memory.fill(s.io, Math.min(count, Scratch.CHUNK), 0);
+    for (int done = 0; done < count; ) {
+      int n = Math.min(count - done, Scratch.CHUNK);
+      long w = c.backing.pwrite(c.fd, s.io, n, offset + done);
+      if (w < 0) {
+        c.refreshSize(s);
+        return (int) w;
+      }
+      done += n;
+    }
+    c.size = offset + count;
+    return count;
+  }
+
   private void learnFromHeader(WalContent content, long offset, int count, long address) {
     if (offset == 0 && count >= 40 && (Memory.getShort(address + 2) & 2) != 0) {
       learnSegmentSize(Memory.getInt(address + 32) & 0xffffffffL);
@@ -241,7 +272,6 @@ final class WalStream {
     final int tli = c.timeline();
     final long segno = c.segmentNumber(segmentSize);
     final long base = segno * segmentSize;
-    long from = offset;
     final long end = offset + count;
     boolean wholePages = offset % PAGE == 0 && count % PAGE == 0;
 
@@ -249,56 +279,68 @@ final class WalStream {
     if (r < 0) {
       return r;
     }
-    Memory.copyOut(address, clear, 0, count);
+    // Whole words only: a word of which this write holds a part is read, changed, written whole. It
+    // is read before a range may be placed, while the keys that it was written with govern it.
+    int lead = (int) (offset % WORD);
+    long first = offset - lead;
+    long stop = end + (WORD - end % WORD) % WORD;
+    Memory.copyOut(address, clear, lead, count);
+    if (lead != 0) {
+      r = loadWord(c, tli, segno, first, clear, 0, lead, true);
+    }
+    if (r >= 0 && stop != end) {
+      int tail = (int) (end % WORD);
+      r = loadWord(c, tli, segno, stop - WORD, clear, (int) (stop - WORD - first), tail, false);
+    }
+    if (r < 0) {
+      return r;
+    }
     boolean rewritesLast =
         last.content == c && offset <= last.offset && end >= last.offset + PAGE && wholePages;
     if (rewritesLast) {
-      int d =
-          Arrays.mismatch(
-              clear,
-              (int) (last.offset - offset),
-              (int) (last.offset - offset) + last.recordEnd,
-              last.clear,
-              0,
-              last.recordEnd);
+      int at = (int) (last.offset - offset);
+      int d = Arrays.mismatch(clear, at, at + last.recordEnd, last.clear, 0, last.recordEnd);
       if (d >= 0) {
         log.warn("{}: complete WAL records are rewritten at {}", c.name(), last.offset + d);
         runIsNew = true;
         runReason = "rewritten records";
       }
     }
-    if (runIsNew) {
-      long differs = firstDifference(c, tli, segno, offset, count);
-      if (differs < 0) {
-        return extendWithZeros(c, offset, end);
-      }
-      from = placeRange(tli, base, differs) ? differs - differs % WORD : offset;
-    }
-    from = Math.max(from, offset);
-
-    // whole words only: a word of which this write holds a part is read, changed, written whole
-    int lead = (int) (from % WORD);
-    int skip = (int) (from - offset);
-    long start = from - lead;
-    long stop = end + (WORD - end % WORD) % WORD;
-    int n = (int) (stop - start);
-    if (lead != 0 || stop != end) {
-      System.arraycopy(clear, skip, clear, lead, (int) (end - from));
-      if (lead != 0) {
-        r = loadWord(c, tli, segno, start, clear, 0, lead, true);
-      }
-      if (r >= 0 && stop != end) {
-        int tail = (int) (end % WORD);
-        r = loadWord(c, tli, segno, stop - WORD, clear, n - WORD, tail, false);
-      }
+    long start = first;
+    if (runIsNew && !(c.isBeingRestored() && ranges.length > 0)) {
+      r = loadOnDisk(c, tli, segno, first, stop);
       if (r < 0) {
         return r;
       }
-      if (stop > end && stop > c.size) {
-        n -= (int) (stop - Math.max(end, c.size));
+      long differs = firstDifference(first, offset, end);
+      if (differs < 0) {
+        return extendWithZeros(c, tli, segno, offset, end);
       }
-    } else if (skip != 0) {
-      System.arraycopy(clear, skip, clear, 0, n);
+      if (placeRange(tli, base, differs)) {
+        start = differs - differs % WORD;
+      } else {
+        // an old stretch that some tool writes again: it goes on under the range that governs it,
+        // but what lies behind the newest range's start must not
+        WalRange newest = ranges[ranges.length - 1].range;
+        long border = newest.startLsn() - base;
+        if (newest.tli() == tli && border > 0 && border < end) {
+          long behind = firstDifference(first, Math.max(border, offset), end);
+          if (behind >= 0) {
+            placeRange(tli, base, behind);
+          }
+        }
+      }
+    }
+    if (start > c.size) {
+      r = padWord(c, tli, segno, start);
+      if (r < 0) {
+        return r;
+      }
+    }
+    int n = (int) (stop - start);
+    System.arraycopy(clear, (int) (start - first), clear, 0, n);
+    if (stop > end && stop > c.size) {
+      n -= (int) (stop - Math.max(end, c.size));
     }
 
     // of a write of whole pages all but the last are complete; any other write is all exact
@@ -309,7 +351,7 @@ final class WalStream {
       Memory.copyOut(address + (lastPageStart - offset), last.clear, 0, PAGE);
       recordEnd = WalPage.recordEnd(last.clear, 0);
     }
-    r = store(c, tli, segno, start, n, lastPageOpen ? lastPageStart + recordEnd : end);
+    r = store(c, tli, segno, clear, start, n, lastPageOpen ? lastPageStart + recordEnd : end);
     if (r < 0) {
       last.content = null;
       return r;
@@ -326,16 +368,17 @@ final class WalStream {
   }
 
   /**
-   * Encodes the first {@code n} bytes of {@link #clear}, which belong at {@code start}, and writes
-   * them. Zero words at or behind {@code rawFrom} and all-zero pages stay raw zeros.
+   * Encodes the first {@code n} bytes of {@code clearBytes}, which belong at {@code start}, and
+   * writes them. Zero words at or behind {@code rawFrom} and all-zero pages stay raw zeros.
    *
    * @return how many words stayed raw outside all-zero pages, or -errno
    */
-  private int store(WalContent c, int tli, long segno, long start, int n, long rawFrom) {
+  private int store(
+      WalContent c, int tli, long segno, byte[] clearBytes, long start, int n, long rawFrom) {
     Governed[] all = ranges;
     long base = segno * segmentSize;
     Scratch s = Scratch.get();
-    System.arraycopy(clear, 0, s.bytes, 0, n);
+    System.arraycopy(clearBytes, 0, s.bytes, 0, n);
     int rawWords = 0;
     long from = start;
     long end = start + n;
@@ -382,55 +425,104 @@ final class WalStream {
     if (c.isClosed()) {
       return 0;
     }
-    System.arraycopy(last.clear, 0, clear, 0, PAGE);
     int tli = c.timeline();
     long segno = c.segmentNumber(segmentSize);
-    return Math.min(0, store(c, tli, segno, last.offset, PAGE, last.offset + PAGE));
+    return Math.min(0, store(c, tli, segno, last.clear, last.offset, PAGE, last.offset + PAGE));
   }
 
-  /** Segment offset of the first byte that differs from what is there, -1 if none does. */
-  private long firstDifference(WalContent c, int tli, long segno, long offset, int count) {
+  /** Decodes what is there in [first, stop) to {@link #onDisk}, zeros behind the end. */
+  private int loadOnDisk(WalContent c, int tli, long segno, long first, long stop) {
     Scratch s = Scratch.get();
-    long first = offset - offset % WORD;
-    long wanted = offset + count + (WORD - (offset + count) % WORD) % WORD - first;
-    Arrays.fill(onDisk, 0, (int) wanted, (byte) 0);
-    int have = (int) Math.max(0, Math.min(wanted, c.size - first));
+    Arrays.fill(onDisk, 0, (int) (stop - first), (byte) 0);
+    int have = (int) Math.max(0, Math.min(stop, c.size) - first);
     if (have > 0) {
       long got = c.backing.pread(c.fd, s.io, have, first);
-      if (got > 0) {
-        Memory.copyOut(s.io, onDisk, 0, (int) got);
-        decode(tli, segno, first, onDisk, 0, (int) got);
+      if (got < 0) {
+        return (int) got;
       }
+      Memory.copyOut(s.io, onDisk, 0, (int) got);
+      decode(tli, segno, first, onDisk, 0, (int) got);
     }
-    int lead = (int) (offset - first);
-    int d = Arrays.mismatch(clear, 0, count, onDisk, lead, lead + count);
-    return d < 0 ? -1 : offset + d;
+    return 0;
+  }
+
+  /**
+   * Segment offset of the first byte in [from, to) where {@link #clear} and {@link #onDisk}, which
+   * both begin at {@code first}, differ; -1 if none does.
+   */
+  private long firstDifference(long first, long from, long to) {
+    int a = (int) (from - first);
+    int b = (int) (to - first);
+    int d = Arrays.mismatch(clear, a, b, onDisk, a, b);
+    return d < 0 ? -1 : from + d;
   }
 
   /** Nothing in this write differs from what is there; the file may have to become longer. */
-  private int extendWithZeros(WalContent c, long offset, long end) {
+  private int extendWithZeros(WalContent c, int tli, long segno, long offset, long end) {
     if (end > c.size) {
-      Scratch s = Scratch.get();
-      int r = c.fillTail(end);
+      int r = padWord(c, tli, segno, end);
       if (r < 0) {
         return r;
       }
       long from = Math.max(offset, c.size);
-      Memory.fill(s.io, end - from, 0);
-      long w = c.backing.pwrite(c.fd, s.io, end - from, from);
-      if (w < 0) {
-        c.refreshSize(s);
-        return (int) w;
+      long whole = end - end % WORD;
+      if (whole > from) {
+        Scratch s = Scratch.get();
+        Memory.fill(s.io, whole - from, 0);
+        long w = c.backing.pwrite(c.fd, s.io, whole - from, from);
+        if (w < 0) {
+          c.refreshSize(s);
+          return (int) w;
+        }
+        c.size = whole;
       }
-      c.size = end;
+      r = zeroCutWord(c, tli, segno, end);
+      if (r < 0) {
+        return r;
+      }
     }
     return (int) (end - offset);
   }
 
   /**
+   * A word that the file's end cuts is stored without the raw-zero rule. Before the file grows to
+   * {@code newSize} it is encoded anew, with zeros behind the old end.
+   */
+  private int padWord(WalContent c, int tli, long segno, long newSize) {
+    int part = (int) (c.size % WORD);
+    if (part == 0 || newSize <= c.size) {
+      return 0;
+    }
+    long start = c.size - part;
+    byte[] word = new byte[WORD];
+    int r = loadWord(c, tli, segno, start, word, 0, part, true);
+    int n = (int) Math.min(WORD, newSize - start);
+    return r < 0 ? r : Math.min(0, store(c, tli, segno, word, start, n, start));
+  }
+
+  /** The new end {@code size} cuts a word of zeros, which the file does not hold yet. */
+  private int zeroCutWord(WalContent c, int tli, long segno, long size) {
+    int part = (int) (size % WORD);
+    return part == 0 || c.size >= size
+        ? 0
+        : Math.min(0, store(c, tli, segno, new byte[WORD], size - part, part, size));
+  }
+
+  /** Before the backing file grows with zeros: see {@link #padWord}. */
+  synchronized int beforeGrowth(WalContent c, long newSize) {
+    return segmentSize == 0 ? 0 : padWord(c, c.timeline(), c.segmentNumber(segmentSize), newSize);
+  }
+
+  /** After it has grown: a word that the new end cuts is encoded. */
+  synchronized int afterGrowth(WalContent c, long newSize) {
+    return segmentSize == 0
+        ? 0
+        : zeroCutWord(c, c.timeline(), c.segmentNumber(segmentSize), newSize);
+  }
+
+  /**
    * Gives the new run its range, from the byte at segment offset {@code differs} on. Returns
-   * whether that byte is now governed by it; false: the write lies before the newest range, it is
-   * an old stretch that some tool writes again, and goes on under the range that governs it.
+   * whether that byte is now governed by it; false: it lies before the newest range.
    */
   private boolean placeRange(int tli, long base, long differs) throws KeyException {
     Governed[] all = ranges;
@@ -441,16 +533,16 @@ final class WalStream {
       return false;
     }
     boolean encrypt = encryptionWanted.getAsBoolean();
+    WalRange.Type type = encrypt ? WalRange.Type.ENCRYPTED : WalRange.Type.UNENCRYPTED;
     if (!encrypt) {
       warnUnencrypted();
     }
-    if (encrypt && newest == null) {
-      // files may arrive in any order (a base backup): the first range begins before all of them
-      append(WalRange.Type.ENCRYPTED, 1, FIRST_LSN);
-    } else if (encrypt) {
-      append(WalRange.Type.ENCRYPTED, tli, lsn);
-    } else if (newest != null && newest.type() == WalRange.Type.ENCRYPTED) {
-      append(WalRange.Type.UNENCRYPTED, tli, lsn);
+    if (newest == null) {
+      // Files may arrive in any order (a base backup): the first range begins before all of them.
+      // Clear WAL has one too, or it would fall under the first key once encryption is switched on.
+      append(type, FIRST_TIMELINE, FIRST_LSN);
+    } else if (encrypt || newest.type() == WalRange.Type.ENCRYPTED) {
+      append(type, tli, lsn);
     } else {
       runIsNew = false;
     }

@@ -16,6 +16,8 @@ import io.pgveil.linux.Memory;
 import io.pgveil.linux.Posix;
 import io.pgveil.linux.Stat;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
@@ -152,6 +154,22 @@ final class Cluster implements AutoCloseable {
 
   boolean exists(String path) {
     return Files.exists(cipher(path), LinkOption.NOFOLLOW_LINKS);
+  }
+
+  /** A pg_control as PostgreSQL 15 lays it out, of a cluster that is safe to serve. */
+  static byte[] control(int state, int walSegmentSize) {
+    byte[] b = new byte[8192];
+    ByteBuffer c = ByteBuffer.wrap(b).order(ByteOrder.LITTLE_ENDIAN);
+    c.putInt(8, 1300);
+    c.putInt(16, state);
+    c.put(56, (byte) 1);
+    c.putInt(204, 8);
+    c.putDouble(208, 1234567.0);
+    c.putInt(216, 8192);
+    c.putInt(220, 131072);
+    c.putInt(228, walSegmentSize);
+    c.putInt(252, 1);
+    return b;
   }
 
   // ---- the kernel's part ----
@@ -341,29 +359,33 @@ final class Cluster implements AutoCloseable {
   }
 
   Handle open(String path) {
+    return open(path, Posix.O_RDWR);
+  }
+
+  Handle open(String path, int flags) {
     FileSystem.OpenResult o = new FileSystem.OpenResult();
     long n = node(path);
     assertThat(n).as(path).isPositive();
-    int r = fs.open(CALLER, n, Posix.O_RDWR, o);
+    int r = fs.open(CALLER, n, flags, o);
     assertThat(r).as("open " + path).isZero();
     return new Handle(n, o);
   }
 
   /** Creates a file with this content and closes it. */
   void write(String path, byte[] content) {
-    try (Handle h = create(path, 0)) {
+    try (Handle h = node(path) > 0 ? open(path) : create(path)) {
       assertThat(h.write(0, content)).as(path).isEqualTo(content.length);
     }
   }
 
   byte[] read(String path) {
-    try (Handle h = open(path)) {
+    try (Handle h = open(path, Posix.O_RDONLY)) {
       return h.all();
     }
   }
 
   int readError(String path) {
-    try (Handle h = open(path)) {
+    try (Handle h = open(path, Posix.O_RDONLY)) {
       return h.readError(0, 8192);
     }
   }

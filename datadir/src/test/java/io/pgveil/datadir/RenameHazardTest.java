@@ -55,7 +55,7 @@ class RenameHazardTest {
     "base/5/20000, base/5/moved.aside, 16384",
     "base/5/20000, base/5/20001, 16384",
     "pg_wal/000000010000000000000001, pg_wal/000000010000000000000001.bak, 1048576",
-    "global/pg_control.tmp, global/pg_control, 8192",
+    "global/pg_filenode.map.tmp, global/pg_filenode.map, 524",
   })
   void hazard3ContentSurvivesEveryRename(String from, String to, int size) throws Exception {
     byte[] content = size == MB ? segment(1, 1) : bytes(size, size);

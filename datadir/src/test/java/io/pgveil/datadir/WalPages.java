@@ -23,6 +23,9 @@ final class WalPages {
   /** End of what was inserted, relative to {@link #start}. */
   int end;
 
+  /** Ends of the records, aligned, relative to {@link #start}. */
+  final java.util.List<Integer> ends = new java.util.ArrayList<>();
+
   WalPages(int timeline, long start, int segmentSize, int seed) {
     this.timeline = timeline;
     this.start = start;
@@ -94,5 +97,6 @@ final class WalPages {
       end += n;
     }
     end = (end + 7) / 8 * 8;
+    ends.add(end);
   }
 }

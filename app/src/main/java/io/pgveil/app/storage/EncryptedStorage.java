@@ -312,20 +312,23 @@ public final class EncryptedStorage implements Storage {
   }
 
   @Override
-  public List<Inspector.Group> inspect(Path cipherDirectory, Path file, int block)
+  public List<Inspector.Group> inspect(@Nullable Path cipherDirectory, Path file, int block)
       throws CommandException {
     KeyDirectory keys = null;
+    Path root = cipherDirectory == null ? file.resolveSibling(".") : cipherDirectory;
     try {
-      keys =
-          KeyDirectory.open(
-              keyDirectory(cipherDirectory),
-              new KeyDirectory.Settings(List.of(cipherDirectory), CipherType.AES_128, true));
+      if (cipherDirectory != null) {
+        keys =
+            KeyDirectory.open(
+                keyDirectory(cipherDirectory),
+                new KeyDirectory.Settings(List.of(cipherDirectory), CipherType.AES_128, true));
+      }
     } catch (KeyException e) {
       // what the file itself says needs no key
       LOG.debug("inspecting without keys: {}", e.getMessage());
     }
     try {
-      return new Inspector(cipherDirectory, List.of(), keys).inspect(file, block);
+      return new Inspector(root, List.of(), keys).inspect(file, block);
     } catch (IOException e) {
       throw new CommandException(
               ExitCode.IO_ERROR, "cannot inspect", file, CommandException.reason(e))

@@ -85,8 +85,11 @@ public interface Storage {
   /**
    * Tells what a file is. Needs no lock and, for what the file itself says, no key.
    *
-   * @param block number of the page to look at, from 0
-   * @return names and values in the order in which they are to be shown; never key bytes
+   * @param cipherDirectory where the file lies, null if that is no cipher directory, as for a
+   *     keyring
+   * @param block number of the page within the file to look at
+   * @return in the order in which it is to be shown; never key bytes
    */
-  List<Inspector.Group> inspect(Path cipherDirectory, Path file, int block) throws CommandException;
+  List<Inspector.Group> inspect(@Nullable Path cipherDirectory, Path file, int block)
+      throws CommandException;
 }

@@ -24,9 +24,7 @@ class DemoTest {
     assumeTrue(Files.isWritable(Path.of("/dev/fuse")), "/dev/fuse is missing or not writable");
     Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxr-xr-x"));
     Command.Result result =
-        home.command("demo")
-            .environment("PGVEIL_JAVA_OPTS", "-Djava.io.tmpdir=" + temporary)
-            .run();
+        home.command("demo").environment("PGVEIL_JAVA_OPTS", "-Djava.io.tmpdir=" + temporary).run();
     assertThat(result.code()).as(result.all()).isZero();
     assertThat(result.out().lines().filter(l -> l.startsWith("ok  ")))
         .as("the table: %s", result.out())

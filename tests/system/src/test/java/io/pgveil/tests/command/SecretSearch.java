@@ -4,6 +4,7 @@ import static java.nio.charset.StandardCharsets.ISO_8859_1;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -12,7 +13,7 @@ import java.util.Base64;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
-import java.util.SortedSet;
+import java.util.NavigableSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Stream;
@@ -49,8 +50,8 @@ final class SecretSearch {
   }
 
   /** What is found in one file. */
-  SortedSet<String> in(Path file) throws IOException {
-    SortedSet<String> found = new TreeSet<>();
+  NavigableSet<String> in(Path file) throws IOException {
+    NavigableSet<String> found = new TreeSet<>();
     byte[] buffer = new byte[BLOCK + LONGEST];
     int kept = 0;
     try (InputStream in = Files.newInputStream(file)) {
@@ -67,8 +68,8 @@ final class SecretSearch {
   }
 
   /** What is found in a text. */
-  SortedSet<String> in(String text) {
-    SortedSet<String> found = new TreeSet<>();
+  NavigableSet<String> in(String text) {
+    NavigableSet<String> found = new TreeSet<>();
     byte[] all = text.getBytes(ISO_8859_1);
     bytes += all.length;
     search(all, all.length, found);
@@ -76,8 +77,8 @@ final class SecretSearch {
   }
 
   /** What is found in all files below a directory. */
-  SortedSet<String> below(Path directory) throws IOException {
-    SortedSet<String> found = new TreeSet<>();
+  NavigableSet<String> below(Path directory) throws IOException {
+    NavigableSet<String> found = new TreeSet<>();
     try (Stream<Path> files = Files.walk(directory)) {
       for (Path file : files.filter(Files::isRegularFile).toList()) {
         in(file).forEach(name -> found.add(file.getFileName() + ": " + name));
@@ -87,16 +88,16 @@ final class SecretSearch {
   }
 
   /** What the process list of this machine shows: command lines and environments. */
-  SortedSet<String> inProcessList() throws IOException {
-    SortedSet<String> found = new TreeSet<>();
+  NavigableSet<String> inProcessList() throws IOException {
+    NavigableSet<String> found = new TreeSet<>();
     try (Stream<Path> processes = Files.list(Path.of("/proc"))) {
       for (Path process :
           processes.filter(p -> p.getFileName().toString().matches("\\d+")).toList()) {
         for (String file : List.of("cmdline", "environ")) {
           try {
             found.addAll(in(process.resolve(file)));
-          } catch (NoSuchFileException e) {
-            // it has ended
+          } catch (NoSuchFileException | AccessDeniedException e) {
+            // it has ended, or runs outside of this container
           } catch (IOException e) {
             if (Files.exists(process)) {
               throw e;
@@ -108,7 +109,7 @@ final class SecretSearch {
     return found;
   }
 
-  private void search(byte[] buffer, int end, SortedSet<String> found) {
+  private void search(byte[] buffer, int end, NavigableSet<String> found) {
     boolean[] first = new boolean[256];
     needles.keySet().forEach(b -> first[b & 0xff] = true);
     for (int i = 0; i < end; i++) {

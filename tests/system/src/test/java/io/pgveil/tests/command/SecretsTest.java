@@ -15,7 +15,7 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.SortedSet;
+import java.util.NavigableSet;
 import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
@@ -47,7 +47,8 @@ class SecretsTest {
   void keysComeOutNowhere(Installation.Home home) throws Exception {
     UpDirectory cluster = UpDirectory.in(temporary);
     try (Running up = cluster.up(home, "--log-level", "TRACE")) {
-      UpDirectory.sql(up, "CREATE TABLE t AS SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i");
+      UpDirectory.sql(
+          up, "CREATE TABLE t AS SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i");
       UpDirectory.sql(up, "CHECKPOINT");
       Map<String, byte[]> keys = keys(cluster);
       SecretSearch search = new SecretSearch(keys);
@@ -61,7 +62,7 @@ class SecretsTest {
       assertThat(search.in(up.output())).as("output").isEmpty();
       assertThat(search.bytes()).as("bytes searched").isGreaterThan(30_000_000);
 
-      SortedSet<String> before = droppings();
+      NavigableSet<String> before = droppings();
       Command.of("kill", "-ABRT", up.pid()).run();
       assertThat(up.exitCode()).isEqualTo(128 + 6);
       assertThat(droppings()).as("what a crash has left").isEqualTo(before);
@@ -135,8 +136,8 @@ class SecretsTest {
   }
 
   /** Cores and crash reports where a process that works in the root directory leaves them. */
-  private static SortedSet<String> droppings() throws IOException {
-    SortedSet<String> names = new TreeSet<>();
+  private static NavigableSet<String> droppings() throws IOException {
+    NavigableSet<String> names = new TreeSet<>();
     for (Path place : List.of(Path.of("/"), Path.of("/tmp"))) {
       try (Stream<Path> files = Files.list(place)) {
         files
