@@ -31,10 +31,9 @@ class LauncherTest {
 
   @Test
   void linksLeadToIt(Installation.Home home) throws Exception {
-    Path first = Files.createSymbolicLink(temporary.resolve("first"), home.launcher());
     Path bin = Files.createDirectory(temporary.resolve("bin"));
+    Files.createSymbolicLink(temporary.resolve("first"), home.launcher());
     Path second = Files.createSymbolicLink(bin.resolve("pgveil"), Path.of("../first"));
-    assertThat(first).isSymbolicLink();
     Command.Result result = Command.of(second, "--version").run();
     assertThat(result.out()).as(result.all()).startsWith("pgveil ");
   }

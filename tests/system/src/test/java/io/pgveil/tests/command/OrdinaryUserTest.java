@@ -55,8 +55,8 @@ class OrdinaryUserTest {
     try (Running up = command.start()) {
       up.await(UpDirectory.READY);
       assertThat(UpDirectory.sql(up, "CREATE TABLE t AS SELECT 1 AS i")).isEmpty();
-      assertThat(look(up, "--reuid", user.uid(), cluster).out().strip()).isEqualTo("18");
-      assertThat(look(up, "--reuid", 0, cluster).err()).contains("Permission denied");
+      assertThat(look(up, user.uid(), user.gid(), cluster).out().strip()).isEqualTo("18");
+      assertThat(look(up, 0, 0, cluster).err()).contains("Permission denied");
       assertThat(up.terminate()).as(up.output()).isZero();
     }
     // nothing is mounted: the mode of the bare directory forbids to read it
@@ -68,10 +68,10 @@ class OrdinaryUserTest {
   }
 
   /** Reads a file of the mount, in the namespace where that is. */
-  private static Command.Result look(Running up, String option, int uid, UpDirectory cluster)
+  private static Command.Result look(Running up, int uid, int gid, UpDirectory cluster)
       throws Exception {
     return Command.of("cat", cluster.mount().resolve("PG_VERSION"))
-        .by("setpriv", option, uid, "--clear-groups", "--")
+        .by("setpriv", "--reuid", uid, "--regid", gid, "--clear-groups", "--")
         .by("nsenter", "-t", up.pid(), "-m", "--")
         .run();
   }
