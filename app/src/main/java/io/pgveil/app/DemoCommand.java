@@ -56,7 +56,7 @@ final class DemoCommand extends PgveilCommand {
               ExitCode.NO_PERMISSION,
               "cannot make a temporary directory",
               System.getProperty("java.io.tmpdir"),
-              e.toString())
+              CommandException.reason(e))
           .causedBy(e);
     }
     try {

@@ -62,7 +62,7 @@ final class InitCommand extends PgveilCommand {
               ExitCode.NO_PERMISSION,
               "cannot make the cipher directory",
               cipherDirectory,
-              e.toString())
+              CommandException.reason(e))
           .causedBy(e);
     }
     NewClusters.create(

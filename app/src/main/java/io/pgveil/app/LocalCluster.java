@@ -134,7 +134,7 @@ final class LocalCluster {
               full ? ExitCode.DISK_FULL : ExitCode.NO_PERMISSION,
               "cannot set up the directory",
               layout.root(),
-              e.toString())
+              CommandException.reason(e))
           .causedBy(e);
     }
   }

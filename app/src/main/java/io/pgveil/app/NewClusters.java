@@ -12,14 +12,17 @@ final class NewClusters {
 
   static void create(Storage storage, Storage.NewCluster cluster) throws CommandException {
     Path cipher = cluster.cipherDirectory().toAbsolutePath().normalize();
+    // the provider remembers the path, which must not depend on who uses it from where
+    Path keyring = cluster.keyring().toAbsolutePath().normalize();
     CipherDirectory.requireVacant(cipher);
-    if (cluster.keyring().toAbsolutePath().normalize().startsWith(cipher)) {
+    if (keyring.startsWith(cipher)) {
       throw new CommandException(
           ExitCode.KEYRING_INSIDE,
           "cannot make a keyring",
-          cluster.keyring(),
+          keyring,
           "it lies inside the cipher directory " + cipher);
     }
-    storage.create(cluster);
+    storage.create(
+        new Storage.NewCluster(cipher, keyring, cluster.keyName(), cluster.keyBits()));
   }
 }

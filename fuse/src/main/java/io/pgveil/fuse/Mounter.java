@@ -6,6 +6,7 @@ import io.pgveil.linux.Errno;
 import io.pgveil.linux.Posix;
 import io.pgveil.linux.Stat;
 import java.io.IOException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
@@ -88,6 +89,9 @@ final class Mounter {
       }
     } catch (MountException e) {
       throw e;
+    } catch (AccessDeniedException e) {
+      // Closed so that nothing is written below the mount; where it belongs to somebody else,
+      // fusermount refuses it.
     } catch (IOException | DirectoryIteratorException e) {
       throw new MountException(
           Kind.NO_PERMISSION,
@@ -193,8 +197,7 @@ final class Mounter {
               + "; have root add it, or mount for this user only");
     }
     // fusermount wants a mount point that the user may write to. One that is closed, so that
-    // nothing
-    // is ever written below the mount, is opened for that moment. The descriptor leads below the
+    // nothing is ever written below the mount, is opened for that moment. The descriptor leads below the
     // mount, where the path does not lead any more.
     int directory = Posix.open(ByteString.of(mountPoint), Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
     Stat stat = new Stat();

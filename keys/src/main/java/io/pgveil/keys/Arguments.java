@@ -48,7 +48,7 @@ final class Arguments {
     ProviderRecord found = directory.providers().find(owner, name);
     if (found == null) {
       throw new KeyException(
-          Kind.INVALID_ARGUMENT,
+          Kind.NO_SUCH_PROVIDER,
           "key provider \"" + name + "\" does not exists",
           owner.equals(Scope.SERVER)
               ? "no global key provider has this name"

@@ -20,6 +20,8 @@ public final class KeyException extends Exception {
     NULL_ARGUMENT("22004"),
     /** The provider type does not exist. */
     INVALID_TYPE("22000"),
+    /** There is no key provider of this name. */
+    NO_SUCH_PROVIDER("22023"),
     /** The name exists already. */
     DUPLICATE("42710"),
     /** The key or provider is still needed. */

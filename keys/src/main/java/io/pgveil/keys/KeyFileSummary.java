@@ -17,6 +17,9 @@ import org.jspecify.annotations.Nullable;
  */
 public record KeyFileSummary(
     Type type, int version, Header header, List<Entry> entries, int trailingBytes) {
+  /** Length of the header of a key file in bytes. */
+  public static final int HEADER_SIZE = EntryLayout.HEADER_SIZE;
+
   /** Which of the three kinds of key file. */
   public enum Type {
     RELATION,

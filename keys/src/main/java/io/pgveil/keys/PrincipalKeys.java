@@ -153,7 +153,10 @@ public final class PrincipalKeys {
   static KeyException retrievalFailed(
       String keyName, ProviderRecord provider, Scope scope, ProviderException e) {
     return new KeyException(
-        e.code() == ProviderException.Code.INSECURE ? Kind.INSECURE : Kind.PROVIDER_FAILED,
+        switch (e.code()) {
+          case INSECURE, MISPLACED -> Kind.INSECURE;
+          default -> Kind.PROVIDER_FAILED;
+        },
         "failed to retrieve principal key \"%s\" from key provider \"%s\""
             .formatted(keyName, provider.name()),
         e.code().text(),

@@ -17,8 +17,12 @@ public final class ProviderException extends Exception {
     CORRUPTED("Data corrupted"),
     /** The key to be stored exists. */
     EXISTS("Invalid key"),
-    /** The keyring or credential is refused for its place, owner or mode. */
-    INSECURE("Resource not available");
+    /** The keyring or credential is refused for its owner or mode. */
+    INSECURE("Resource not available"),
+    /** The keyring or credential lies where the encrypted data lies. */
+    MISPLACED("Resource not available"),
+    /** The file system of the keyring is full. */
+    NO_SPACE("Resource not available");
 
     private final String text;
 

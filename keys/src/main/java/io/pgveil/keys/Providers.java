@@ -163,10 +163,10 @@ final class Providers implements AutoCloseable {
   static KeyException failed(ProviderException e) {
     Kind kind =
         switch (e.code()) {
-          case INSECURE -> Kind.INSECURE;
+          case INSECURE, MISPLACED -> Kind.INSECURE;
           case CORRUPTED -> Kind.CORRUPTED;
           case EXISTS -> Kind.REFUSED;
-          case UNAVAILABLE, INVALID_RESPONSE, INVALID_KEY -> Kind.PROVIDER_FAILED;
+          case UNAVAILABLE, NO_SPACE, INVALID_RESPONSE, INVALID_KEY -> Kind.PROVIDER_FAILED;
         };
     return new KeyException(kind, String.valueOf(e.getMessage()), null, null, null, e);
   }

@@ -57,7 +57,10 @@ public final class CipherDirectory {
       }
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.NO_PERMISSION, "cannot read the cipher directory", directory, e.toString())
+              ExitCode.NO_PERMISSION,
+              "cannot read the cipher directory",
+              directory,
+              CommandException.reason(e))
           .causedBy(e);
     }
   }
@@ -130,7 +133,10 @@ public final class CipherDirectory {
       return directory.toRealPath();
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.NO_PERMISSION, "cannot read the cipher directory", directory, e.toString())
+              ExitCode.NO_PERMISSION,
+              "cannot read the cipher directory",
+              directory,
+              CommandException.reason(e))
           .causedBy(e);
     }
   }

@@ -76,7 +76,10 @@ public final class MountPoint {
       return path.toRealPath();
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.NO_PERMISSION, "cannot prepare the mount point", path, e.toString())
+              ExitCode.NO_PERMISSION,
+              "cannot prepare the mount point",
+              path,
+              CommandException.reason(e))
           .causedBy(e);
     }
   }
@@ -182,7 +185,8 @@ public final class MountPoint {
     try {
       return parse(Files.readAllLines(file));
     } catch (IOException e) {
-      throw new CommandException(ExitCode.IO_ERROR, "cannot list mounts", file, e.toString())
+      throw new CommandException(
+              ExitCode.IO_ERROR, "cannot list mounts", file, CommandException.reason(e))
           .causedBy(e);
     }
   }

@@ -80,7 +80,10 @@ public final class ControlClient {
       reply = ControlServer.JSON.readValue(line, Reply.class);
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.DAEMON_UNREACHABLE, "cannot reach the daemon", socket, e.toString())
+              ExitCode.DAEMON_UNREACHABLE,
+              "cannot reach the daemon",
+              socket,
+              CommandException.reason(e))
           .causedBy(e);
     }
     if (reply instanceof Reply.Failed failed) {

@@ -88,7 +88,10 @@ public final class ControlServer implements AutoCloseable {
       return server;
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.NO_PERMISSION, "cannot open the control socket", socket, e.toString())
+              ExitCode.NO_PERMISSION,
+              "cannot open the control socket",
+              socket,
+              CommandException.reason(e))
           .causedBy(e);
     }
   }
@@ -148,7 +151,7 @@ public final class ControlServer implements AutoCloseable {
         write(client, answer(line));
       }
     } catch (IOException e) {
-      LOG.warn("a control connection failed: {}", e.toString());
+      LOG.warn("a control connection failed: {}", CommandException.reason(e));
     }
   }
 
@@ -189,7 +192,7 @@ public final class ControlServer implements AutoCloseable {
       Files.deleteIfExists(socket);
       Files.deleteIfExists(socket.getParent());
     } catch (IOException e) {
-      LOG.warn("cannot remove the control socket {}: {}", socket, e.toString());
+      LOG.warn("cannot remove the control socket {}: {}", socket, CommandException.reason(e));
     }
     threads.shutdown();
   }

@@ -67,7 +67,7 @@ public final class DaemonLog extends ContextAwareBase implements Configurator {
     } catch (IOException e) {
       throw new CommandException(
               ExitCode.NO_PERMISSION,
-              "cannot write the log: %s: %s".formatted(file, e),
+              "cannot write the log: %s: %s".formatted(file, CommandException.reason(e)),
               "name a file that can be written with --log-file")
           .causedBy(e);
     }

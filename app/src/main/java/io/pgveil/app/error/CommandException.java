@@ -1,5 +1,13 @@
 package io.pgveil.app.error;
 
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
+
 /**
  * A command cannot do what it was asked to: what failed, on which object, why, what to do, and the
  * exit code. The message holds no key material.
@@ -29,6 +37,26 @@ public final class CommandException extends Exception {
   public CommandException causedBy(Throwable cause) {
     initCause(cause);
     return this;
+  }
+
+  /**
+   * Why an operation on a file has failed, as people say it: the exceptions of java.nio.file tell
+   * it by their class and have only the path as message.
+   */
+  public static String reason(IOException e) {
+    String text =
+        switch (e) {
+          case NoSuchFileException _ -> "no such file or directory";
+          case AccessDeniedException _ -> "permission denied";
+          case FileAlreadyExistsException _ -> "it exists already";
+          case DirectoryNotEmptyException _ -> "the directory is not empty";
+          case NotDirectoryException _ -> "not a directory";
+          case FileSystemException f when f.getReason() != null -> f.getReason();
+          default -> e.getMessage() == null ? e.toString() : e.getMessage();
+        };
+    return e instanceof FileSystemException f && f.getFile() != null
+        ? text + " (" + f.getFile() + ")"
+        : text;
   }
 
   public ExitCode exitCode() {

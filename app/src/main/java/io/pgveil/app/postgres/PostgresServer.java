@@ -290,7 +290,10 @@ public final class PostgresServer implements AutoCloseable {
       // appended to
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.IO_ERROR, "cannot create the PostgreSQL log", config.startLog, e.toString())
+              ExitCode.IO_ERROR,
+              "cannot create the PostgreSQL log",
+              config.startLog,
+              CommandException.reason(e))
           .causedBy(e);
     }
     return config.startLog;

@@ -20,17 +20,20 @@ import io.pgveil.keys.CipherType;
 import io.pgveil.keys.CreateKey;
 import io.pgveil.keys.KeyDirectory;
 import io.pgveil.keys.KeyException;
+import io.pgveil.keys.KeyFileSummary;
 import io.pgveil.keys.Scope;
 import io.pgveil.keys.SetKey;
 import io.pgveil.linux.Posix;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
-import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -67,7 +70,7 @@ public final class EncryptedStorage implements Storage {
       new CreateKey(Scope.SERVER, FIRST_PROVIDER, cluster.keyName(), cipher).run(keys);
       new SetKey(Scope.DEFAULT, Scope.SERVER, FIRST_PROVIDER, cluster.keyName()).run(keys);
     } catch (KeyException e) {
-      throw Failures.of("cannot make the keys", e, made, cipherDirectory);
+      throw Failures.of("cannot make the keys", e, made);
     }
   }
 
@@ -95,34 +98,44 @@ public final class EncryptedStorage implements Storage {
           keyDirectory(cipherDirectory),
           new KeyDirectory.Settings(forbidden, CipherType.AES_128, readOnly));
     } catch (KeyException e) {
-      throw Failures.of("cannot open the key directory", e, null, cipherDirectory);
+      throw Failures.of("cannot open the key directory", e, null);
     }
   }
 
   /**
-   * Reads the key file of every database: what is damaged or unknown is told at the start and not
-   * when the first file of that database is opened. Needs no principal key.
+   * Looks at the head of every relation key file: what is damaged or of an unknown version is told
+   * at the start, and not when the first file of that database is opened. Needs no principal key.
    */
-  private static void checkKeyFiles(KeyDirectory keys, Path cipherDirectory)
-      throws CommandException {
-    try {
-      keys.relationKeys(0).count();
-      for (int database : keys.databases()) {
-        keys.relationKeys(database).count();
+  private static void checkKeyFiles(Path cipherDirectory) throws CommandException {
+    try (DirectoryStream<Path> files =
+        Files.newDirectoryStream(keyDirectory(cipherDirectory), "[0-9]*_keys")) {
+      for (Path file : files) {
+        try (InputStream in = Files.newInputStream(file)) {
+          byte[] head = in.readNBytes(KeyFileSummary.HEADER_SIZE);
+          if (head.length > 0) {
+            KeyFileSummary.parse(file.toString(), head);
+          }
+        }
       }
     } catch (KeyException e) {
-      throw Failures.of("cannot use the key directory", e, keys, cipherDirectory);
+      throw Failures.of("cannot use the key directory", e, null);
+    } catch (IOException e) {
+      throw new CommandException(
+              ExitCode.IO_ERROR,
+              "cannot read the key directory",
+              keyDirectory(cipherDirectory),
+              CommandException.reason(e))
+          .causedBy(e);
     }
   }
 
   /** New internal keys are as long as the principal key of the server. */
-  private static CipherType cipherOf(KeyDirectory keys, Path cipherDirectory)
-      throws CommandException {
+  private static CipherType cipherOf(KeyDirectory keys) throws CommandException {
     try {
       CipherType cipher = keys.principalKeys().cipher(Scope.SERVER);
       return cipher == null ? CipherType.AES_128 : cipher;
     } catch (KeyException e) {
-      throw Failures.of("cannot get the principal key", e, keys, cipherDirectory);
+      throw Failures.of("cannot get the principal key", e, keys);
     }
   }
 
@@ -133,9 +146,9 @@ public final class EncryptedStorage implements Storage {
         openKeys(cipherDirectory, List.of(cipherDirectory, request.mountPoint()), false);
     DataDirectory dataDirectory = null;
     try {
-      checkKeyFiles(keys, cipherDirectory);
+      checkKeyFiles(cipherDirectory);
       awaitKeys(keys, request);
-      CipherType cipher = cipherOf(keys, cipherDirectory);
+      CipherType cipher = cipherOf(keys);
       // the kernel has applied the caller's mask to the modes that the file system is asked for
       Posix.umask(0);
       dataDirectory =
@@ -183,7 +196,8 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
-  private static void close(@Nullable DataDirectory dataDirectory, KeyDirectory keys) {
+  private static void close(
+      @org.jspecify.annotations.Nullable DataDirectory dataDirectory, KeyDirectory keys) {
     if (dataDirectory != null) {
       dataDirectory.close();
     }
@@ -206,8 +220,7 @@ public final class EncryptedStorage implements Storage {
         keys.sealKeys().activeId();
         return;
       } catch (KeyException e) {
-        CommandException failure =
-            Failures.of("cannot get the principal key", e, keys, request.cipherDirectory());
+        CommandException failure = Failures.of("cannot get the principal key", e, keys);
         if (failure.exitCode() != ExitCode.PROVIDER_UNREACHABLE || System.nanoTime() > end) {
           throw failure;
         }
@@ -318,7 +331,7 @@ public final class EncryptedStorage implements Storage {
       return new Inspector(root, List.of(), keys).inspect(file, block);
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.IO_ERROR, "cannot inspect", file, String.valueOf(e.getMessage()))
+              ExitCode.IO_ERROR, "cannot inspect", file, CommandException.reason(e))
           .causedBy(e);
     } finally {
       if (keys != null) {

@@ -7,10 +7,13 @@ import io.pgveil.fuse.MountException;
 import io.pgveil.keys.KeyDirectory;
 import io.pgveil.keys.KeyException;
 import io.pgveil.keys.ListProviders;
+import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.Scope;
 import io.pgveil.linux.Errno;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Gives the failures of the floors below their exit codes. */
@@ -22,19 +25,22 @@ final class Failures {
    *
    * @param keys where the providers are known, to tell a missing keyring from a missing key
    */
-  static CommandException of(
-      String what, KeyException e, @Nullable KeyDirectory keys, Path cipher) {
+  static CommandException of(String what, KeyException e, @Nullable KeyDirectory keys) {
     return switch (e.kind()) {
-      case KEY_NOT_FOUND, PROVIDER_FAILED, INSECURE -> keyring(what, e, keys, cipher);
+      case KEY_NOT_FOUND, PROVIDER_FAILED, INSECURE -> keyring(what, e, keys);
       case INVALID_ARGUMENT, NULL_ARGUMENT, DUPLICATE, IN_USE, REFUSED, NOT_CONFIGURED ->
           make(ExitCode.KEY_REFUSED, what, e);
-      case INVALID_TYPE -> make(ExitCode.PROVIDER_UNKNOWN, what, e);
+      case INVALID_TYPE, NO_SUCH_PROVIDER -> make(ExitCode.PROVIDER_UNKNOWN, what, e);
       case NO_SUCH_KEY -> make(ExitCode.PRINCIPAL_KEY_NOT_FOUND, what, e);
       case WRONG_KEY -> make(ExitCode.PRINCIPAL_KEY_WRONG, what, e);
-      case CORRUPTED ->
-          String.valueOf(e.getMessage()).contains("pgveil.seal")
-              ? make(ExitCode.SEAL_DAMAGED, what, e)
-              : make(ExitCode.KEY_FILE_DAMAGED, what, e);
+      case CORRUPTED -> {
+        if (e.getCause() instanceof ProviderException) {
+          yield make(ExitCode.KEYRING_DAMAGED, what, e);
+        }
+        yield String.valueOf(e.getMessage()).contains("pgveil.seal")
+            ? make(ExitCode.SEAL_DAMAGED, what, e)
+            : make(ExitCode.KEY_FILE_DAMAGED, what, e);
+      }
       case UNKNOWN_VERSION -> make(ExitCode.VERSION_UNKNOWN, what, e);
       case IO, SYNC_FAILED -> make(io(e.errno()), what, e);
     };
@@ -50,16 +56,20 @@ final class Failures {
 
   /** A key could not be had: the keyring itself may be the reason. */
   private static CommandException keyring(
-      String what, KeyException e, @Nullable KeyDirectory keys, Path cipher) {
-    ExitCode code =
-        switch (e.kind()) {
-          case KEY_NOT_FOUND -> ExitCode.PRINCIPAL_KEY_NOT_FOUND;
-          case INSECURE -> ExitCode.KEYRING_EXPOSED;
-          default ->
-              String.valueOf(e.getMessage()).contains("is corrupted")
-                  ? ExitCode.KEYRING_DAMAGED
-                  : ExitCode.PROVIDER_UNREACHABLE;
-        };
+      String what, KeyException e, @Nullable KeyDirectory keys) {
+    if (e.getCause() instanceof ProviderException p) {
+      return make(
+          switch (p.code()) {
+            case INSECURE -> ExitCode.KEYRING_EXPOSED;
+            case MISPLACED -> ExitCode.KEYRING_INSIDE;
+            case CORRUPTED, INVALID_KEY -> ExitCode.KEYRING_DAMAGED;
+            case NO_SPACE -> ExitCode.DISK_FULL;
+            case EXISTS -> ExitCode.KEY_REFUSED;
+            case UNAVAILABLE, INVALID_RESPONSE -> ExitCode.PROVIDER_UNREACHABLE;
+          },
+          what,
+          e);
+    }
     for (Path keyring : keyrings(keys)) {
       if (!Files.exists(keyring)) {
         return new CommandException(
@@ -68,35 +78,29 @@ final class Failures {
                 ExitCode.KEYRING_MISSING.remedy())
             .causedBy(e);
       }
-      if (code == ExitCode.KEYRING_EXPOSED && isInside(keyring, cipher)) {
-        code = ExitCode.KEYRING_INSIDE;
-      }
     }
-    return make(code, what, e);
+    return make(
+        e.kind() == KeyException.Kind.KEY_NOT_FOUND
+            ? ExitCode.PRINCIPAL_KEY_NOT_FOUND
+            : ExitCode.PROVIDER_UNREACHABLE,
+        what,
+        e);
   }
 
-  private static boolean isInside(Path keyring, Path cipher) {
-    try {
-      return keyring.toRealPath().startsWith(cipher.toRealPath());
-    } catch (java.io.IOException e) {
-      return false;
-    }
-  }
-
-  private static java.util.List<Path> keyrings(@Nullable KeyDirectory keys) {
+  private static List<Path> keyrings(@Nullable KeyDirectory keys) {
     if (keys == null) {
-      return java.util.List.of();
+      return List.of();
     }
     try {
       return new ListProviders(Scope.SERVER)
           .run(keys).stream()
               .filter(p -> p.type().equals("file"))
               .map(p -> KeyCommands.options(p.options()).get("path"))
-              .filter(java.util.Objects::nonNull)
+              .filter(Objects::nonNull)
               .map(Path::of)
               .toList();
     } catch (KeyException | RuntimeException e) {
-      return java.util.List.of();
+      return List.of();
     }
   }
 

@@ -99,8 +99,27 @@ final class KeyCommands implements Executor {
         }
       };
     } catch (KeyException e) {
-      throw Failures.of("the key operation failed", e, keys, cipherDirectory);
+      throw Failures.of(failed(request), e, keys);
     }
+  }
+
+  /** What could not be done, with its object. */
+  private static String failed(Request request) {
+    return switch (request) {
+      case Request.Status _ -> "cannot tell the state";
+      case Request.CreateKey r ->
+          "cannot create principal key %s in %s".formatted(r.key(), r.provider());
+      case Request.SetKey r -> "cannot set principal key %s of %s".formatted(r.key(), r.provider());
+      case Request.VerifyKey r ->
+          "cannot verify the principal key of " + new Scope((int) r.scope());
+      case Request.DeleteKey r ->
+          "cannot take off the principal key of " + new Scope((int) r.scope());
+      case Request.ListKeys _ -> "cannot list the principal keys";
+      case Request.AddProvider r -> "cannot add key provider " + r.provider();
+      case Request.ChangeProvider r -> "cannot change key provider " + r.provider();
+      case Request.DeleteProvider r -> "cannot delete key provider " + r.provider();
+      case Request.ListProviders _ -> "cannot list the key providers";
+    };
   }
 
   private static Scope owner(@Nullable Long database) {

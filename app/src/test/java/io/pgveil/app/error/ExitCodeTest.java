@@ -18,7 +18,7 @@ class ExitCodeTest {
   @Test
   void theDocumentHoldsTheSameTable() throws IOException {
     assertThat(Files.readString(Path.of("../docs/errors.md")))
-        .as("regenerate it with: pgveil help errors --markdown > docs/errors.md")
-        .isEqualTo(ExitCode.markdown());
+        .as("begins with what this prints: pgveil help errors --markdown")
+        .startsWith(ExitCode.markdown());
   }
 }

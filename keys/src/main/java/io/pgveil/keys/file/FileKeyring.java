@@ -253,7 +253,7 @@ final class FileKeyring implements KeyProvider.Storing {
         .orElseThrow(
             () ->
                 new ProviderException(
-                    Code.INSECURE,
+                    Code.MISPLACED,
                     "keyring file \""
                         + configured
                         + "\" is refused: it lies in the cipher directory or the mount; keep it"
@@ -261,8 +261,9 @@ final class FileKeyring implements KeyProvider.Storing {
   }
 
   private ProviderException cannot(String what, int errno) {
+    int e = Math.abs(errno);
     return new ProviderException(
-        Code.UNAVAILABLE,
+        e == Errno.ENOSPC || e == Errno.EDQUOT ? Code.NO_SPACE : Code.UNAVAILABLE,
         "Failed to %s keyring file %s: %s".formatted(what, configured, Errno.describe(errno)));
   }
 

@@ -146,7 +146,9 @@ class BadInputTest {
       cluster.discard();
       bench.restore();
     }
-    assertThat(everything()).as("%s: after the damage was undone", row.what).isEqualTo(original);
+    assertThat(Tree.difference(original, everything()))
+        .as("%s: after the damage was undone", row.what)
+        .isEmpty();
   }
 
   private static void assertMessage(Row row, Command.Result result) {
@@ -208,7 +210,7 @@ class BadInputTest {
   private static Command.Result unchanged(Run command) throws Exception {
     SortedMap<String, String> before = everything();
     Command.Result result = command.run();
-    assertThat(everything()).as("after the command").isEqualTo(before);
+    assertThat(Tree.difference(before, everything())).as("after the command").isEmpty();
     return result;
   }
 
@@ -325,12 +327,13 @@ class BadInputTest {
               ExitCode.VERSION_UNKNOWN,
               file,
               b -> b.garble(file, 3, 0x08)));
+      String header = what + " garbled: its signed header";
+      Damage damage = b -> b.garble(file, 310, 0x40);
+      // those of databases are checked when they are needed: their provider may be down
       rows.add(
-          mount(
-              what + " garbled: its signed header",
-              ExitCode.PRINCIPAL_KEY_WRONG,
-              file,
-              b -> b.garble(file, 310, 0x40)));
+          name.matches("[05]_keys")
+              ? verify(header, what, damage)
+              : mount(header, ExitCode.PRINCIPAL_KEY_WRONG, KEY, damage));
     }
     Path seal = cluster.keys().resolve("pgveil.seal");
     rows.add(
@@ -347,7 +350,7 @@ class BadInputTest {
             b -> b.move(seal, outside.resolve("pgveil.seal"))));
     Path wal = cluster.keys().resolve("wal_keys");
     Path ofDatabase = cluster.keys().resolve("5_keys");
-    rows.add(verify("pg_tde/wal_keys empty", "wal_keys", b -> b.replace(wal, new byte[0])));
+    rows.add(verify("pg_tde/wal_keys empty", "pg_wal", b -> b.replace(wal, new byte[0])));
     rows.add(
         verify(
             "pg_tde/5_keys without its last entries",
@@ -355,7 +358,9 @@ class BadInputTest {
             b -> b.replace(ofDatabase, head(ofDatabase, 1000))));
     rows.add(
         verify(
-            "pg_tde/5_keys missing", "5_keys", b -> b.move(ofDatabase, outside.resolve("5_keys"))));
+            "pg_tde/5_keys missing",
+            "base/5/1259",
+            b -> b.move(ofDatabase, outside.resolve("5_keys"))));
 
     Path providers = cluster.keys().resolve("1664_providers");
     rows.add(
@@ -409,7 +414,7 @@ class BadInputTest {
           return new Command.Result(
               result.code(),
               result.out(),
-              "pgveil: " + result.out().replace("; ", "\nremedy: ") + result.err());
+              "pgveil: " + result.out().replace("  remedy: ", "remedy: ") + result.err());
         });
   }
 
@@ -775,7 +780,7 @@ class BadInputTest {
     rows.add(
         new Row(
             "no JDK that is new enough",
-            "",
+            "any",
             ExitCode.JDK_UNSUITABLE,
             "no JDK 25",
             b -> {
@@ -862,8 +867,10 @@ class BadInputTest {
   private static Command.Result asOrdinaryUser(Bench b) throws Exception {
     RunAs user = RunAs.resolve("nobody");
     Path directory = b.directory("own");
-    Path mountPoint = Files.createDirectory(directory.resolve("mount"));
-    for (Path p : List.of(directory, mountPoint)) {
+    Path elsewhere = Files.createDirectory(outside.resolve("own"));
+    b.finallyDo(() -> Installation.deleteTree(elsewhere));
+    Path mountPoint = Files.createDirectory(elsewhere.resolve("mount"));
+    for (Path p : List.of(directory, elsewhere, mountPoint)) {
       user.own(p);
     }
     Object[] asUser = {
@@ -873,15 +880,15 @@ class BadInputTest {
     Command.Result made =
         home.command("init", cipher, "--keyring", directory.resolve("keyring"))
             .by(asUser)
-            .environment("XDG_RUNTIME_DIR", directory.toString())
+            .environment("XDG_RUNTIME_DIR", elsewhere.toString())
             .run();
     assertThat(made.code()).as(made.all()).isZero();
     return unchanged(
         () ->
-            home.command("mount", cipher, mountPoint, "--log-file", directory.resolve("log"))
+            home.command("mount", cipher, mountPoint, "--log-file", elsewhere.resolve("log"))
                 .by(asUser)
                 .by("unshare", "-m", "sh", "-ec", WITH_CLOSED_DEVICE, "sh")
-                .environment("XDG_RUNTIME_DIR", directory.toString())
+                .environment("XDG_RUNTIME_DIR", elsewhere.toString())
                 .run());
   }
 

@@ -74,13 +74,14 @@ final class Running implements AutoCloseable {
 
   /** SIGTERM, as from a service manager. */
   int terminate() throws InterruptedException {
-    process.destroy();
+    // not of the Process, which would close its streams too
+    process.toHandle().destroy();
     return exitCode();
   }
 
   /** SIGKILL. */
   int kill() throws InterruptedException {
-    process.destroyForcibly();
+    process.toHandle().destroyForcibly();
     return exitCode();
   }
 

@@ -10,6 +10,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Map;
+import java.util.Objects;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Stream;
@@ -31,14 +32,30 @@ final class Tree {
         Map<String, Object> a =
             Files.readAttributes(file, "unix:uid,gid,mode,size", LinkOption.NOFOLLOW_LINKS);
         String entry = "%s:%s %o".formatted(a.get("uid"), a.get("gid"), (int) a.get("mode"));
-        // the lock file tells who has used the cluster last
-        if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && !path.endsWith("pgveil.lock")) {
+        if (path.endsWith("/pgveil.lock")) {
+          // made by the first command, and tells who has used the cluster last
+          continue;
+        }
+        if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
           entry += " " + a.get("size") + " " + hash(file, buffer);
         }
         entries.put(path, entry);
       }
     }
     return entries;
+  }
+
+  /** The paths that differ, each with what it was and what it is; empty if none does. */
+  static String difference(SortedMap<String, String> before, SortedMap<String, String> after) {
+    StringBuilder out = new StringBuilder();
+    SortedMap<String, String> all = new TreeMap<>(before);
+    all.putAll(after);
+    for (String path : all.keySet()) {
+      if (!Objects.equals(before.get(path), after.get(path))) {
+        out.append("%s: %s -> %s%n".formatted(path, before.get(path), after.get(path)));
+      }
+    }
+    return out.toString();
   }
 
   private static String hash(Path file, byte[] buffer) throws IOException {
