@@ -197,7 +197,8 @@ final class Mounter {
               + "; have root add it, or mount for this user only");
     }
     // fusermount wants a mount point that the user may write to. One that is closed, so that
-    // nothing is ever written below the mount, is opened for that moment. The descriptor leads below the
+    // nothing is ever written below the mount, is opened for that moment. The descriptor leads
+    // below the
     // mount, where the path does not lead any more.
     int directory = Posix.open(ByteString.of(mountPoint), Posix.O_RDONLY | Posix.O_DIRECTORY, 0);
     Stat stat = new Stat();
