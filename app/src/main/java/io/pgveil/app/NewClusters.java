@@ -22,7 +22,6 @@ final class NewClusters {
           keyring,
           "it lies inside the cipher directory " + cipher);
     }
-    storage.create(
-        new Storage.NewCluster(cipher, keyring, cluster.keyName(), cluster.keyBits()));
+    storage.create(new Storage.NewCluster(cipher, keyring, cluster.keyName(), cluster.keyBits()));
   }
 }

@@ -34,6 +34,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -196,8 +197,7 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
-  private static void close(
-      @org.jspecify.annotations.Nullable DataDirectory dataDirectory, KeyDirectory keys) {
+  private static void close(@Nullable DataDirectory dataDirectory, KeyDirectory keys) {
     if (dataDirectory != null) {
       dataDirectory.close();
     }
