@@ -23,9 +23,10 @@ import org.slf4j.LoggerFactory;
  * <ol>
  *   <li>{@link #tree}: shared while a path is made and used, exclusive while a path changes
  *       (rename)
- *   <li>a {@link RelationFiles.Directory}: over create and unlink in a database directory
  *   <li>a node's monitor: its references and its open file
  *   <li>an open file's content lock
+ *   <li>a {@link RelationFiles.Directory}: over create and unlink in a database directory, and
+ *       where a key is made; none of the others is asked for under it
  * </ol>
  */
 final class View implements FileSystem {

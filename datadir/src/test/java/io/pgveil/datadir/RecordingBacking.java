@@ -43,6 +43,9 @@ final class RecordingBacking extends Backing {
   /** Called before each change. */
   volatile Consumer<Call> before = c -> {};
 
+  /** Called after each unlink, before the data directory knows. */
+  volatile Runnable afterUnlink = () -> {};
+
   volatile boolean recording = true;
 
   /** From now on every call that {@code which} accepts fails with {@code error}. */
@@ -167,7 +170,9 @@ final class RecordingBacking extends Backing {
   @Override
   public int unlinkat(int dirFd, String path, int flags) {
     int e = note("unlink", path);
-    return e < 0 ? e : super.unlinkat(dirFd, path, flags);
+    int r = e < 0 ? e : super.unlinkat(dirFd, path, flags);
+    afterUnlink.run();
+    return r;
   }
 
   @Override

@@ -434,7 +434,7 @@ class RelationHazardTest {
     assertThat(c.read("base/5/20000")).isEqualTo(want);
   }
 
-  /** Fails when a page with 32 leading zeros is taken for clear (pg_tde's rule). */
+  /** Fails when PageCipher takes a page with 32 leading zeros for clear (pg_tde's rule). */
   @Test
   void hazard9OnlyAWhollyZeroPageIsStoredRaw() throws Exception {
     byte[] almost = new byte[8192];

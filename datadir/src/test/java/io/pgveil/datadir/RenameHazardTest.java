@@ -252,6 +252,9 @@ class RenameHazardTest {
     assertThat(source.write(8192, page(3))).isEqualTo(8192);
     assertThat(c.read("base/5/20000")).hasSize(16384).startsWith(page(2));
     old.close();
+    assertThat(c.fs.getattr(old.node, 0, new io.pgveil.fuse.FileSystem.Attributes()))
+        .as("closed, and its inode number free to come back")
+        .isEqualTo(-Errno.ENOENT);
     source.close();
     assertThat(c.unlink("base/5/20000")).isZero();
     c.data.housekeeping();

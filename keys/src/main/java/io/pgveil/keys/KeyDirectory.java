@@ -130,6 +130,10 @@ public final class KeyDirectory implements AutoCloseable {
   }
 
   private void prepare() throws KeyException {
+    if (settings.readOnly) {
+      // who only looks is told what is wrong by the check, not by a refusal
+      return;
+    }
     byte[] version = files.read(VERSION_FILE);
     if (version != null && version.length < 8) {
       throw new KeyException(
@@ -140,9 +144,6 @@ public final class KeyDirectory implements AutoCloseable {
     if (version != null) {
       requireKnown(Bytes.getInt(version, 0), EntryLayout.RELATION_3, EntryLayout.RELATION_4);
       requireKnown(Bytes.getInt(version, 4), EntryLayout.WAL_1, EntryLayout.WAL_2);
-    }
-    if (settings.readOnly) {
-      return;
     }
     List<String> stale = new ArrayList<>();
     for (String name : files.names()) {

@@ -197,8 +197,7 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
-  private static void close(
-      @org.jspecify.annotations.Nullable DataDirectory dataDirectory, KeyDirectory keys) {
+  private static void close(@Nullable DataDirectory dataDirectory, KeyDirectory keys) {
     if (dataDirectory != null) {
       dataDirectory.close();
     }

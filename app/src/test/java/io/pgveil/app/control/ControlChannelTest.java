@@ -122,7 +122,7 @@ class ControlChannelTest {
   }
 
   @Test
-  void onlyTheOwnerOfTheCipherDirectoryCanConnectAndNothingIsLeft() throws Exception {
+  void hazard24_onlyTheOwnerOfTheCipherDirectoryCanConnectAndNothingIsLeft() throws Exception {
     Path socket;
     try (ControlServer server = server()) {
       socket = server.socket();

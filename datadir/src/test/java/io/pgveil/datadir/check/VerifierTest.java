@@ -170,7 +170,7 @@ class VerifierTest {
   }
 
   @Test
-  void aFileWithoutItsKeyIsFound() throws Exception {
+  void hazard26_aFileWithoutItsKeyIsFound() throws Exception {
     Path keys = file("pg_tde/5_keys");
     byte[] b = Files.readAllBytes(keys);
     Arrays.fill(b, 320, 416, (byte) 0);
@@ -204,7 +204,7 @@ class VerifierTest {
   }
 
   @Test
-  void aKeyWithoutFilesIsFound() throws Exception {
+  void hazard26_aKeyWithoutFilesIsFound() throws Exception {
     Files.delete(file("base/5/16386_init"));
     assertThat(findings())
         .singleElement()
