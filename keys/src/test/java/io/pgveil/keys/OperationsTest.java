@@ -186,7 +186,7 @@ class OperationsTest {
         "key provider name cannot be null",
         () -> new CreateKey(Scope.SERVER, null, "k", CipherType.AES_128).run(d));
     refuses(
-        Kind.INVALID_ARGUMENT,
+        Kind.NO_SUCH_PROVIDER,
         "key provider \"nope\" does not exists",
         () -> new CreateKey(Scope.SERVER, "nope", "k", CipherType.AES_128).run(d));
     refuses(
@@ -206,7 +206,7 @@ class OperationsTest {
   @Test
   void setKeyChecks() {
     refuses(
-        Kind.INVALID_ARGUMENT,
+        Kind.NO_SUCH_PROVIDER,
         "key provider \"nope\" does not exists",
         () -> new SetKey(Cluster.DB, Scope.SERVER, "nope", "k1").run(d));
     refuses(
@@ -364,7 +364,7 @@ class OperationsTest {
   void changeProviderVerifiesKeysInUse() throws KeyException {
     Scope g = Scope.SERVER;
     refuses(
-        Kind.INVALID_ARGUMENT,
+        Kind.NO_SUCH_PROVIDER,
         "key provider \"nope\" does not exists",
         () -> new ChangeProvider(g, "memory", "nope", "{").run(d));
     Cluster.set(d, Cluster.DB, "k1");
@@ -415,7 +415,7 @@ class OperationsTest {
         "provider_name cannot be null",
         () -> new DeleteProvider(Scope.SERVER, null).run(d));
     refuses(
-        Kind.INVALID_ARGUMENT,
+        Kind.NO_SUCH_PROVIDER,
         "key provider \"nope\" does not exists",
         () -> new DeleteProvider(Scope.SERVER, "nope").run(d));
     refuses(

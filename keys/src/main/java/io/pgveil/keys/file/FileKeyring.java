@@ -243,7 +243,7 @@ final class FileKeyring implements KeyProvider.Storing {
   private Path resolve() throws ProviderException {
     if (!configured.isAbsolute()) {
       throw new ProviderException(
-          Code.INSECURE,
+          Code.MISPLACED,
           "keyring file \""
               + configured
               + "\" is refused: give an absolute path (a relative one would lie in the data directory)");

@@ -141,14 +141,14 @@ class FileKeyringTest {
     }
   }
 
-  private void refused(String... parts) {
+  private void refused(Code code, String... parts) {
     for (ThrowingCallable call :
         List.<ThrowingCallable>of(
             () -> keyring().fetch(NAME),
             () -> keyring().store(NAME, key(1, 16)),
             () -> keyring().validate())) {
       ProviderException e = failure(call);
-      assertThat(e.code()).isEqualTo(Code.INSECURE);
+      assertThat(e.code()).isEqualTo(code);
       assertThat(e).hasMessageContaining("\"" + file + "\" is refused");
       for (String part : parts) {
         assertThat(e).hasMessageContaining(part);
@@ -161,10 +161,10 @@ class FileKeyringTest {
     keyring().store(NAME, key(1, 16));
     for (String mode : List.of("rw-r-----", "rw----r--", "rw--w----", "rw------x")) {
       Files.setPosixFilePermissions(file, PosixFilePermissions.fromString(mode));
-      refused("its mode 06", "chmod 600");
+      refused(Code.INSECURE, "its mode 06", "chmod 600");
     }
     Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-r-----"));
-    refused("its mode 0640");
+    refused(Code.INSECURE, "its mode 0640");
   }
 
   @Test
@@ -172,13 +172,13 @@ class FileKeyringTest {
     Assumptions.assumeTrue(Posix.geteuid() == 0, "only root can give a file away");
     keyring().store(NAME, key(1, 16));
     Files.setAttribute(file, "unix:uid", 12345);
-    refused("12345", "owner");
+    refused(Code.INSECURE, "12345", "owner");
   }
 
   @Test
   void hazard23_whatIsNoRegularFileIsRefused() throws Exception {
     Files.createDirectory(file);
-    refused("not a regular file");
+    refused(Code.INSECURE, "not a regular file");
     Files.delete(file);
     assertThat(
             new ProcessBuilder("mkfifo", "-m", "600", file.toString())
@@ -186,7 +186,7 @@ class FileKeyringTest {
                 .start()
                 .waitFor())
         .isZero();
-    refused("not a regular file");
+    refused(Code.INSECURE, "not a regular file");
   }
 
   @Test
@@ -194,9 +194,9 @@ class FileKeyringTest {
     for (String place : List.of("cipher", "mount")) {
       Path dir = Files.createDirectories(root.resolve(place).resolve("deep"));
       file = dir.resolve("keyring");
-      refused("cipher directory or the mount");
+      refused(Code.MISPLACED, "cipher directory or the mount");
       file = root.resolve("x/../" + place + "/keyring");
-      refused("cipher directory or the mount");
+      refused(Code.MISPLACED, "cipher directory or the mount");
       assertThat(dir).isEmptyDirectory();
     }
   }
@@ -209,7 +209,7 @@ class FileKeyringTest {
     Files.createSymbolicLink(root.resolve("again"), root.resolve("relative"));
     for (String name : List.of("dir/k", "relative", "again")) {
       file = root.resolve(name);
-      refused("cipher directory or the mount");
+      refused(Code.MISPLACED, "cipher directory or the mount");
     }
     // and when a root is given by a link itself
     Path real = Files.createDirectories(root.resolve("real/mnt"));

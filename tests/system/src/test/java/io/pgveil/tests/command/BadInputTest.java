@@ -426,6 +426,25 @@ class BadInputTest {
             ExitCode.SEALED_FILE_DAMAGED,
             control,
             b -> b.replace(control, garbledHeader(control))));
+    rows.add(
+        mount(
+            "global/pg_control of no known layout",
+            ExitCode.SEALED_FILE_DAMAGED,
+            control,
+            b -> {
+              b.replace(control, Files.readAllBytes(control));
+              try (Running daemon =
+                  home.command("mount", cluster.cipher(), cluster.mount(), "--log-file", b.log())
+                      .start()) {
+                daemon.await("pgveil: mounted");
+                Command.Result zeroed =
+                    Command.of("dd", "if=/dev/zero", "bs=8192", "count=1", "conv=notrunc,fsync")
+                        .with("of=" + cluster.mount().resolve("global/pg_control"))
+                        .run();
+                assertThat(zeroed.code()).as(zeroed.all()).isZero();
+                assertThat(daemon.terminate()).as(daemon.output()).isZero();
+              }
+            }));
     Path version = cluster.cipher().resolve("PG_VERSION");
     rows.add(
         new Row(
