@@ -49,7 +49,7 @@ final class DemoCommand extends PgveilCommand {
   private ExitCode show(StopRequest stop) throws CommandException, InterruptedException {
     Path root;
     try {
-      root = Files.createTempDirectory("pgveil-demo-");
+      root = Files.createTempDirectory("pgveil-");
       Files.setPosixFilePermissions(root, Modes.of(0755));
     } catch (IOException e) {
       throw new CommandException(

@@ -76,7 +76,7 @@ public record Layout(Path root) {
 
   /** Whether PostgreSQL's socket for a port of five digits fits below {@link #sockets}. */
   public boolean socketFits() {
-    return fits(sockets().resolve(".s.PGSQL.65535.lock"));
+    return fits(sockets().resolve(".s.PGSQL.65535"));
   }
 
   static boolean fits(Path socket) {

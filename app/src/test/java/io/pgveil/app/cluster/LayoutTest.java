@@ -27,9 +27,9 @@ class LayoutTest {
 
   @Test
   void aSocketPathThatIsTooLongIsSeenBeforehand() {
-    assertThat(new Layout(Path.of("/" + "d".repeat(70))).socketFits()).isTrue();
-    assertThat(new Layout(Path.of("/" + "d".repeat(84))).socketFits()).isFalse();
-    assertThat(new Layout(Path.of("/" + "ü".repeat(42))).socketFits()).isFalse();
+    assertThat(new Layout(Path.of("/" + "d".repeat(87))).socketFits()).isTrue();
+    assertThat(new Layout(Path.of("/" + "d".repeat(88))).socketFits()).isFalse();
+    assertThat(new Layout(Path.of("/" + "ü".repeat(44))).socketFits()).isFalse();
   }
 
   @Test
