@@ -272,8 +272,14 @@ public final class EncryptedStorage implements Storage {
         return;
       }
       // after the last request: pending key changes, then the keys themselves
-      dataDirectory.close();
-      dataDirectory.keys().close();
+      try (KeyDirectory keys = dataDirectory.keys()) {
+        dataDirectory.close();
+      } catch (RuntimeException | Error e) {
+        // whoever waits for the end must not wait for ever
+        LOG.error("the mount {} did not end in order", mountPoint, e);
+        ended.completeExceptionally(e);
+        return;
+      }
       ended.complete(null);
     }
 
@@ -289,15 +295,14 @@ public final class EncryptedStorage implements Storage {
 
     @Override
     public void unmount() throws CommandException {
-      if (ended.isDone()) {
-        return;
-      }
-      try {
-        for (FuseSession s : sessions.reversed()) {
-          s.unmount();
+      if (!ended.isDone()) {
+        try {
+          for (FuseSession s : sessions.reversed()) {
+            s.unmount();
+          }
+        } catch (MountException e) {
+          throw Failures.of("cannot unmount " + mountPoint, e);
         }
-      } catch (MountException e) {
-        throw Failures.of("cannot unmount " + mountPoint, e);
       }
       ended.join();
     }
