@@ -209,8 +209,9 @@ final class LocalCluster {
     Path directory = keyring.toAbsolutePath().getParent();
     Files.createDirectories(directory, Modes.with(0700));
     say.accept("principal key " + FIRST_KEY + " in the keyring " + keyring);
-    NewClusters.create(
-        storage, new Storage.NewCluster(layout.cipher(), keyring, FIRST_KEY, keyBits));
+    storage.create(
+        NewClusters.checked(
+            new Storage.NewCluster(layout.cipher(), keyring, FIRST_KEY, keyBits)));
   }
 
   private static void initdb(PostgresBinaries binaries, RunAs runAs, Layout layout, String password)

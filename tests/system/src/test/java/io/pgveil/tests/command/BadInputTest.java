@@ -279,6 +279,13 @@ class BadInputTest {
             }));
     rows.add(
         new Row(
+            "keyring in a directory that does not exist",
+            "init",
+            ExitCode.KEYRING_MISSING,
+            "missing/keyring",
+            BadInputTest::keyringWithoutDirectory));
+    rows.add(
+        new Row(
             "keyring moved into the cipher directory",
             "provider change",
             ExitCode.KEYRING_INSIDE,
@@ -298,6 +305,26 @@ class BadInputTest {
                           "path=" + inside,
                           cluster.root()));
             }));
+  }
+
+  /** {@code init} leaves nothing: with the directory made it works, as if it had not failed. */
+  private static Command.Result keyringWithoutDirectory(Bench b) throws Exception {
+    Path directory = b.directory("init");
+    Path keyring = directory.resolve("missing/keyring");
+    Object[] existing = {
+      "init", Files.createDirectory(directory.resolve("c")), "--keyring", keyring
+    };
+    Object[] fresh = {"init", directory.resolve("a/new"), "--keyring", keyring, "--key", "second"};
+    Command.Result failed = unchanged(() -> b.pgveil(existing));
+    assertThat(unchanged(() -> b.pgveil(fresh)).code()).isEqualTo(failed.code());
+    Files.createDirectory(keyring.getParent());
+    RunAs user = RunAs.resolve(null);
+    for (Object[] init : List.of(existing, fresh)) {
+      Command.Result made = b.pgveil(init);
+      assertThat(made.code()).as(made.all()).isZero();
+      assertThat(Files.getAttribute((Path) init[1], "unix:uid")).isEqualTo(user.uid());
+    }
+    return failed;
   }
 
   private static byte[] anotherKeyring(Bench b, String key) throws Exception {
