@@ -4,6 +4,8 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import io.pgveil.app.cluster.CipherDirectory;
 import io.pgveil.app.cluster.Layout;
+import io.pgveil.app.control.Reply;
+import io.pgveil.app.control.Request;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.EmbeddedPostgres;
@@ -309,6 +311,17 @@ final class LocalCluster {
   String connectionString() {
     return "postgresql://%s@127.0.0.1:%d/postgres?passfile=%s"
         .formatted(PostgresServer.SUPERUSER, server.config().port(), layout.passwordFile());
+  }
+
+  /** The keyrings that the cluster's global file providers name, with which it can be read. */
+  List<String> keyrings() throws CommandException {
+    Reply reply = daemon.executor().execute(new Request.ListProviders(null));
+    return ((Reply.Providers) reply)
+        .providers().stream()
+            .filter(p -> p.type().equals("file"))
+            .map(p -> p.options().getOrDefault("path", "?"))
+            .distinct()
+            .toList();
   }
 
   Layout layout() {
