@@ -853,8 +853,14 @@ class BadInputTest {
             b -> {
               Path small = b.fileSystem("small", "256k");
               Path cipher = Files.createDirectory(small.resolve("cipher"));
-              Bench.fill(small);
-              return b.pgveil("init", cipher, "--keyring", small.resolve("keyring"));
+              Path filler = Bench.fill(small);
+              Object[] init = {"init", cipher, "--keyring", small.resolve("keyring")};
+              Command.Result failed = b.pgveil(init);
+              assertThat(cipher).isEmptyDirectory();
+              Files.delete(filler);
+              Command.Result works = b.pgveil(init);
+              assertThat(works.code()).as(works.all()).isZero();
+              return failed;
             }));
     rows.add(
         new Row(
