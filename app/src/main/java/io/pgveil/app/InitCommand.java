@@ -2,12 +2,13 @@ package io.pgveil.app;
 
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
-import io.pgveil.app.postgres.Modes;
 import io.pgveil.app.postgres.RunAs;
 import io.pgveil.app.storage.Storage;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -46,17 +47,18 @@ final class InitCommand extends PgveilCommand {
   @Option(
       names = "--owner",
       paramLabel = "USER",
-      description = "User of PostgreSQL, who gets the directory. Default for root: postgres.")
+      description =
+          "User of PostgreSQL, who gets the directory. Default for root: postgres, else nobody.")
   @Nullable String owner;
 
   @Override
   ExitCode run() throws CommandException {
     RunAs user = RunAs.resolve(owner);
+    Storage.NewCluster cluster =
+        NewClusters.checked(
+            new Storage.NewCluster(cipherDirectory, keyring, keyName, cipher.keyBits()));
     try {
-      if (!Files.isDirectory(cipherDirectory)) {
-        Files.createDirectories(cipherDirectory, Modes.with(0700));
-        user.own(cipherDirectory);
-      }
+      create(cluster, user);
     } catch (IOException e) {
       throw new CommandException(
               ExitCode.NO_PERMISSION,
@@ -65,13 +67,31 @@ final class InitCommand extends PgveilCommand {
               CommandException.reason(e))
           .causedBy(e);
     }
-    NewClusters.create(
-        storage(), new Storage.NewCluster(cipherDirectory, keyring, keyName, cipher.keyBits()));
     say("made the cipher directory " + cipherDirectory);
     say(
         "the principal keys are in "
             + keyring
             + ": keep a copy elsewhere, without it the data is lost");
     return ExitCode.OK;
+  }
+
+  /** Leaves things as they were if it fails, but for the keyring. */
+  private void create(Storage.NewCluster cluster, RunAs user) throws CommandException, IOException {
+    List<Path> made = Durable.makeDirectories(cluster.cipherDirectory(), 0700);
+    Path directory = cluster.cipherDirectory().toRealPath();
+    Map<String, Object> before = Files.readAttributes(directory, "unix:uid,gid");
+    boolean complete = false;
+    try {
+      user.own(directory);
+      storage().create(cluster);
+      complete = true;
+    } finally {
+      if (!complete) {
+        for (Map.Entry<String, Object> a : before.entrySet()) {
+          Files.setAttribute(directory, "unix:" + a.getKey(), a.getValue());
+        }
+        Durable.removeEmpty(made);
+      }
+    }
   }
 }

@@ -1,7 +1,11 @@
 package io.pgveil.app;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import io.pgveil.app.cluster.CipherDirectory;
 import io.pgveil.app.cluster.Layout;
+import io.pgveil.app.control.Reply;
+import io.pgveil.app.control.Request;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.EmbeddedPostgres;
@@ -36,7 +40,7 @@ import org.slf4j.event.Level;
  */
 final class LocalCluster {
   private static final Duration PATIENCE = Duration.ofSeconds(60);
-  private static final String FIRST_KEY = "principal-key-1";
+  private static final int MAX_FIRST_KEYS = 100;
   private static final int DEFAULT_PORT = 5432;
 
   /**
@@ -98,32 +102,47 @@ final class LocalCluster {
           "choose a directory with a shorter path");
     }
     try {
-      boolean fresh = makeDirectories(layout, runAs);
-      String password = password(layout);
-      UpSettings settings = new UpSettings(binaries.major(), port(options.port, earlier));
-      if (fresh) {
-        Path keyring = options.keyring == null ? layout.keyring() : options.keyring;
-        createCipherDirectory(storage, layout, keyring, options.keyBits, say);
-      }
-      Daemon daemon = Daemon.start(storage, daemonOptions(layout, options), "up");
-      try {
-        if (earlier.isEmpty()) {
-          say.accept("initdb with PostgreSQL " + binaries.version() + " through the mount");
-          initdb(binaries, runAs, layout, password);
-          // from now on the cluster is complete
-          settings.write(layout.settings());
+      makeDirectories(layout, runAs);
+      try (FirstUse firstUse = FirstUse.lock(layout)) {
+        boolean startOver = earlier.isEmpty() && firstUse.wasInterrupted();
+        if (startOver) {
+          say.accept(
+              "the first use was interrupted before the cluster was complete: starting over");
+          firstUse.repair();
         }
-        PostgresServer server =
-            new PostgresServer(
-                serverConfig(layout, binaries, runAs, settings.port(), password, options));
-        server.start(PATIENCE);
-        if (!earlier.equals(Optional.of(settings))) {
-          settings.write(layout.settings());
+        String password = password(layout);
+        UpSettings settings = new UpSettings(binaries.major(), port(options.port, earlier));
+        if (earlier.isEmpty()
+            && CipherDirectory.kind(layout.cipher()) == CipherDirectory.Kind.EMPTY) {
+          firstUse.begin();
+          Path keyring = options.keyring == null ? layout.keyring() : options.keyring;
+          createCipherDirectory(storage, layout, keyring, options.keyBits, say);
         }
-        return new LocalCluster(layout, daemon, server, runAs);
-      } catch (CommandException | IOException | InterruptedException | RuntimeException e) {
-        daemon.stopWhenUnused();
-        throw e;
+        Daemon daemon = Daemon.start(storage, daemonOptions(layout, options), "up");
+        try {
+          PostgresServer server =
+              new PostgresServer(
+                  serverConfig(layout, binaries, runAs, settings.port(), password, options));
+          if (startOver) {
+            server.clear();
+          }
+          if (earlier.isEmpty() && needsInitdb(server, layout)) {
+            firstUse.begin();
+            say.accept("initdb with PostgreSQL " + binaries.version() + " through the mount");
+            initdb(binaries, runAs, layout, password);
+            settings.write(layout.settings());
+          }
+          // the cluster is complete, and up.json says so: from now on nothing starts over
+          firstUse.end();
+          server.start(PATIENCE);
+          if (!UpSettings.read(layout.settings()).equals(Optional.of(settings))) {
+            settings.write(layout.settings());
+          }
+          return new LocalCluster(layout, daemon, server, runAs);
+        } catch (CommandException | IOException | InterruptedException | RuntimeException e) {
+          daemon.stopWhenUnused();
+          throw e;
+        }
       }
     } catch (IOException e) {
       boolean full =
@@ -137,6 +156,27 @@ final class LocalCluster {
               CommandException.reason(e))
           .causedBy(e);
     }
+  }
+
+  /**
+   * Whether there is no cluster on the mount yet.
+   *
+   * @throws CommandException if there is something else; nobody can say whether it is of value
+   */
+  private static boolean needsInitdb(PostgresServer server, Layout layout) throws CommandException {
+    return switch (server.content()) {
+      case NOTHING -> true;
+      case CLUSTER -> false;
+      case OTHER ->
+          throw new CommandException(
+              ExitCode.CIPHER_DIR_NOT_EMPTY,
+              ("cannot make a cluster: %s: there are files in it, but no complete cluster"
+                      + " (PG_VERSION, global/pg_control)")
+                  .formatted(layout.cipher()),
+              "complete it through a mount, or remove what is in "
+                  + layout.cipher()
+                  + " and run 'pgveil up' again");
+    };
   }
 
   private static Daemon.Options daemonOptions(Layout layout, Options options) {
@@ -175,19 +215,17 @@ final class LocalCluster {
   }
 
   /**
-   * Makes what is missing of the layout.
-   *
-   * @return whether there is no cipher directory yet
+   * Makes what is missing of the layout, durably: the first key must not be lost with its place.
    */
-  private static boolean makeDirectories(Layout layout, RunAs runAs)
+  private static void makeDirectories(Layout layout, RunAs runAs)
       throws IOException, CommandException {
-    Files.createDirectories(layout.root(), Modes.with(0755));
+    Durable.makeDirectories(layout.root(), 0755);
     makeDirectory(layout.root().resolve("log"), 0750, null);
     makeDirectory(layout.sockets(), 0755, runAs);
     makeDirectory(layout.mount(), Posix.geteuid() == 0 ? 0 : 0300, null);
     runAs.requireReachable(layout.sockets());
     makeDirectory(layout.cipher(), 0700, runAs);
-    return CipherDirectory.kind(layout.cipher()) == CipherDirectory.Kind.EMPTY;
+    Durable.sync(layout.root());
   }
 
   private static void makeDirectory(Path directory, int mode, @Nullable RunAs owner)
@@ -206,11 +244,26 @@ final class LocalCluster {
   private static void createCipherDirectory(
       Storage storage, Layout layout, Path keyring, int keyBits, Consumer<String> say)
       throws IOException, CommandException {
-    Path directory = keyring.toAbsolutePath().getParent();
-    Files.createDirectories(directory, Modes.with(0700));
-    say.accept("principal key " + FIRST_KEY + " in the keyring " + keyring);
-    NewClusters.create(
-        storage, new Storage.NewCluster(layout.cipher(), keyring, FIRST_KEY, keyBits));
+    List<Path> made = List.of();
+    for (int n = 1; ; n++) {
+      String key = "principal-key-" + n;
+      Storage.NewCluster cluster =
+          NewClusters.checked(new Storage.NewCluster(layout.cipher(), keyring, key, keyBits));
+      try {
+        if (n == 1) {
+          made = Durable.makeDirectories(cluster.keyring().resolveSibling("."), 0700);
+        }
+        storage.create(cluster);
+        say.accept("principal key " + key + " in the keyring " + cluster.keyring());
+        return;
+      } catch (CommandException e) {
+        // a first use that failed or was interrupted may have left a key in the keyring
+        if (e.exitCode() != ExitCode.KEY_REFUSED || n == MAX_FIRST_KEYS) {
+          Durable.removeEmpty(made);
+          throw e;
+        }
+      }
+    }
   }
 
   private static void initdb(PostgresBinaries binaries, RunAs runAs, Layout layout, String password)
@@ -238,8 +291,8 @@ final class LocalCluster {
     byte[] random = new byte[16];
     new SecureRandom().nextBytes(random);
     String password = HexFormat.of().formatHex(random);
-    Files.createFile(file, Modes.with(0600));
-    Files.writeString(file, "*:*:*:%s:%s\n".formatted(PostgresServer.SUPERUSER, password));
+    String line = "*:*:*:%s:%s\n".formatted(PostgresServer.SUPERUSER, password);
+    Durable.write(file, line.getBytes(UTF_8), 0600);
     return password;
   }
 
@@ -258,6 +311,17 @@ final class LocalCluster {
   String connectionString() {
     return "postgresql://%s@127.0.0.1:%d/postgres?passfile=%s"
         .formatted(PostgresServer.SUPERUSER, server.config().port(), layout.passwordFile());
+  }
+
+  /** The keyrings that the cluster's global file providers name, with which it can be read. */
+  List<String> keyrings() throws CommandException {
+    Reply reply = daemon.executor().execute(new Request.ListProviders(null));
+    return ((Reply.Providers) reply)
+        .providers().stream()
+            .filter(p -> p.type().equals("file"))
+            .map(p -> p.options().getOrDefault("path", "?"))
+            .distinct()
+            .toList();
   }
 
   Layout layout() {

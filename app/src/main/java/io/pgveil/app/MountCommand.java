@@ -57,6 +57,7 @@ final class MountCommand extends PgveilCommand {
 
   private ExitCode serve(StopRequest stop) throws CommandException, InterruptedException {
     Path cipher = CipherDirectory.require(cipherDirectory, "cannot mount");
+    FirstUse.forget(cipher);
     Path log = logFile == null ? Layout.logFile(cipher) : logFile;
     Daemon daemon =
         Daemon.start(

@@ -10,9 +10,9 @@ import java.nio.file.Path;
 final class NewClusters {
   private NewClusters() {}
 
-  static void create(Storage storage, Storage.NewCluster cluster) throws CommandException {
+  /** The same with paths that do not depend on who uses them from where, if it can be made. */
+  static Storage.NewCluster checked(Storage.NewCluster cluster) throws CommandException {
     Path cipher = cluster.cipherDirectory().toAbsolutePath().normalize();
-    // the provider remembers the path, which must not depend on who uses it from where
     Path keyring = cluster.keyring().toAbsolutePath().normalize();
     CipherDirectory.requireVacant(cipher);
     if (keyring.startsWith(cipher)) {
@@ -22,6 +22,6 @@ final class NewClusters {
           keyring,
           "it lies inside the cipher directory " + cipher);
     }
-    storage.create(new Storage.NewCluster(cipher, keyring, cluster.keyName(), cluster.keyBits()));
+    return new Storage.NewCluster(cipher, keyring, cluster.keyName(), cluster.keyBits());
   }
 }

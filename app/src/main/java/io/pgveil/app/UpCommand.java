@@ -102,7 +102,7 @@ final class UpCommand extends PgveilCommand {
         Map.of());
   }
 
-  private void announce(LocalCluster cluster) {
+  private void announce(LocalCluster cluster) throws CommandException {
     Layout layout = cluster.layout();
     out()
         .printf(
@@ -122,7 +122,7 @@ final class UpCommand extends PgveilCommand {
             cluster.server().config().binaries().version(),
             cluster.runAs().name(),
             cluster.connectionString(),
-            keyring == null ? layout.keyring() : keyring,
+            String.join("\n            ", cluster.keyrings()),
             layout.cipher(),
             layout.mount(),
             layout.log());

@@ -1,18 +1,19 @@
 package io.pgveil.app;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
-import io.pgveil.app.postgres.Modes;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Optional;
 
 /**
  * What {@code up} remembers of its first use, so that later uses give the same server. The file is
- * written when initdb has succeeded: without it the cluster is not complete.
+ * written when initdb has succeeded; if it is lost it is made anew from the cluster.
  *
  * @param major PostgreSQL's major version
  * @param port its TCP port
@@ -20,26 +21,27 @@ import java.util.Optional;
 record UpSettings(int major, int port) {
   private static final ObjectMapper JSON = new ObjectMapper();
 
+  /** The settings; none if the file is missing, or empty after a power cut. */
   static Optional<UpSettings> read(Path file) throws CommandException {
-    if (!Files.exists(file)) {
-      return Optional.empty();
-    }
     try {
-      return Optional.of(JSON.readValue(Files.readAllBytes(file), UpSettings.class));
+      byte[] content = Files.readAllBytes(file);
+      return content.length == 0
+          ? Optional.empty()
+          : Optional.ofNullable(JSON.readValue(content, UpSettings.class));
+    } catch (NoSuchFileException e) {
+      return Optional.empty();
     } catch (IOException e) {
       throw new CommandException(
               ExitCode.IO_ERROR,
-              "cannot read the settings: %s: %s".formatted(file, e.getMessage()),
-              "restore the file; it looks like {\"major\":18,\"port\":5432}")
+              "cannot read the settings: %s: %s".formatted(file, CommandException.reason(e)),
+              "remove the file: it is made anew from the cluster; or restore it, it looks like"
+                  + " {\"major\":18,\"port\":5432}")
           .causedBy(e);
     }
   }
 
+  /** Replaces the file, durably. */
   void write(Path file) throws IOException {
-    Path temporary = file.resolveSibling(file.getFileName() + ".new");
-    Files.deleteIfExists(temporary);
-    Files.createFile(temporary, Modes.with(0644));
-    Files.writeString(temporary, JSON.writeValueAsString(this) + "\n");
-    Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
+    Durable.write(file, (JSON.writeValueAsString(this) + "\n").getBytes(UTF_8), 0644);
   }
 }

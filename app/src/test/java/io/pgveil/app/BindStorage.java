@@ -119,6 +119,10 @@ final class BindStorage implements Storage {
         }
         return new Reply.Done("set");
       }
+      case Request.ListProviders list -> {
+        return new Reply.Providers(
+            List.of(new Reply.Provider(-1, "keyring", "file", Map.of("path", seal.get(0)))));
+      }
       default -> {
         return new Reply.Done("done");
       }

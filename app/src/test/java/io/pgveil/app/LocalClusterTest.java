@@ -95,6 +95,83 @@ class LocalClusterTest {
     nothingIsLeft(layout);
   }
 
+  /** What a lost up.json does is also what a first use does that ends just before it is written. */
+  @Test
+  void lostSettingsAreMadeAnewFromTheCluster() throws Exception {
+    LocalCluster first = start();
+    Layout layout = first.layout();
+    execute(first, "CREATE TABLE t AS SELECT 7 AS a");
+    first.stop();
+    String settings = Files.readString(layout.settings());
+    assertThat(layout.firstUse()).doesNotExist();
+
+    for (String lost : new String[] {null, ""}) {
+      Files.delete(layout.settings());
+      if (lost != null) {
+        Files.writeString(layout.settings(), lost);
+      }
+      LocalCluster again = start();
+      try {
+        assertThat(execute(again, "SELECT a FROM t")).isEqualTo("7");
+      } finally {
+        again.stop();
+      }
+      assertThat(Files.readString(layout.settings()))
+          .startsWith(settings.substring(0, settings.indexOf("port")));
+    }
+  }
+
+  @Test
+  void anInterruptedFirstUseStartsOver() throws Exception {
+    LocalCluster first = start();
+    Layout layout = first.layout();
+    first.stop();
+    Path clear = layout.cipher().resolve("clear");
+    Files.delete(layout.settings());
+    Files.delete(clear.resolve("global/pg_control"));
+
+    // not known to be an interrupted first use: whatever it is, it stays
+    assertThatThrownBy(this::start)
+        .isInstanceOfSatisfying(
+            CommandException.class,
+            e -> {
+              assertThat(e.exitCode()).isEqualTo(ExitCode.CIPHER_DIR_NOT_EMPTY);
+              assertThat(e).hasMessageContaining(layout.cipher().toString());
+              assertThat(e.remedy()).contains(layout.cipher().toString());
+            });
+    nothingIsLeft(layout);
+    assertThat(clear.resolve("PG_VERSION")).exists();
+
+    Files.createFile(layout.firstUse());
+    LocalCluster again = start();
+    try {
+      assertThat(execute(again, "SELECT 1")).isEqualTo("1");
+      assertThat(layout.firstUse()).doesNotExist();
+    } finally {
+      again.stop();
+    }
+    nothingIsLeft(layout);
+  }
+
+  @Test
+  void whoHasServedTheClusterOtherwiseKeepsIt() throws Exception {
+    Layout layout = new Layout(root.resolve("up"));
+    Files.createDirectories(layout.cipher());
+    Files.createFile(layout.firstUse());
+    try (FirstUse use = FirstUse.lock(layout)) {
+      assertThat(use.wasInterrupted()).isTrue();
+      assertThatThrownBy(() -> FirstUse.lock(layout))
+          .isInstanceOfSatisfying(
+              CommandException.class,
+              e -> assertThat(e.exitCode()).isEqualTo(ExitCode.ALREADY_SERVED));
+      Path server = Files.createFile(layout.cipher().resolve("postmaster.opts"));
+      assertThat(use.wasInterrupted()).isFalse();
+      Files.delete(server);
+      FirstUse.forget(layout.cipher());
+      assertThat(use.wasInterrupted()).isFalse();
+    }
+  }
+
   private static void nothingIsLeft(Layout layout) throws Exception {
     assertThat(Files.readString(Path.of("/proc/self/mountinfo")))
         .doesNotContain(layout.mount().toString());

@@ -86,7 +86,7 @@ public final class KeyDirectory implements AutoCloseable {
   /**
    * Makes a new, empty key directory of mode 0700.
    *
-   * @throws KeyException if it exists, or cannot be made
+   * @throws KeyException if it exists, or cannot be made; then nothing is left of it
    */
   public static KeyDirectory create(Path directory, Settings settings) throws KeyException {
     int r = Posix.mkdirat(Posix.AT_FDCWD, ByteString.of(directory), 0700);
@@ -99,13 +99,41 @@ public final class KeyDirectory implements AutoCloseable {
     if (r < 0) {
       throw KeyException.io(Kind.IO, "cannot make key directory " + directory, r);
     }
+    try {
+      syncParent(directory);
+      return open(directory, settings);
+    } catch (KeyException | RuntimeException e) {
+      discard(directory);
+      throw e;
+    }
+  }
+
+  /**
+   * Removes a key directory under whose keys nothing has been encrypted yet, so that another can be
+   * made in its place. Never touches a keyring. What cannot be removed stays, with a warning.
+   */
+  public static void discard(Path directory) {
+    try {
+      try (DurableFiles files = new DurableFiles(directory, (step, name) -> {})) {
+        files.remove(files.names());
+      }
+      int r = Posix.unlinkat(Posix.AT_FDCWD, ByteString.of(directory), Posix.AT_REMOVEDIR);
+      if (r < 0) {
+        throw KeyException.io(Kind.IO, "cannot remove key directory " + directory, r);
+      }
+      syncParent(directory);
+    } catch (KeyException e) {
+      LOG.warn("{}; remove {} before another is made there", e.getMessage(), directory);
+    }
+  }
+
+  private static void syncParent(Path directory) throws KeyException {
     Path parent = directory.toAbsolutePath().getParent();
     if (parent != null) {
       try (DurableFiles above = new DurableFiles(parent, (step, name) -> {})) {
         above.syncDirectory();
       }
     }
-    return open(directory, settings);
   }
 
   /**

@@ -21,6 +21,8 @@ public final class ProviderException extends Exception {
     INSECURE("Resource not available"),
     /** The keyring or credential lies where the encrypted data lies. */
     MISPLACED("Resource not available"),
+    /** The directory in which the keyring lies does not exist. */
+    MISSING("Resource not available"),
     /** The file system of the keyring is full. */
     NO_SPACE("Resource not available");
 

@@ -166,7 +166,8 @@ final class Providers implements AutoCloseable {
           case INSECURE, MISPLACED -> Kind.INSECURE;
           case CORRUPTED -> Kind.CORRUPTED;
           case EXISTS -> Kind.REFUSED;
-          case UNAVAILABLE, NO_SPACE, INVALID_RESPONSE, INVALID_KEY -> Kind.PROVIDER_FAILED;
+          case UNAVAILABLE, MISSING, NO_SPACE, INVALID_RESPONSE, INVALID_KEY ->
+              Kind.PROVIDER_FAILED;
         };
     return new KeyException(kind, String.valueOf(e.getMessage()), null, null, null, e);
   }

@@ -21,6 +21,7 @@ import java.util.Map;
  *   log/                     pgveil.log, postgresql-start.log              0750, ours
  *   pgpass                   the superuser's password, as libpq reads it   0600, ours
  *   up.json                  major version and port                        0644, ours
+ *   first-use                there until the cluster is complete           0644, ours
  * </pre>
  *
  * The keyring lies outside the cipher directory: who copies or steals the latter has no key.
@@ -72,6 +73,11 @@ public record Layout(Path root) {
 
   public Path settings() {
     return root.resolve("up.json");
+  }
+
+  /** Marker of a first use that goes on or was interrupted. */
+  public Path firstUse() {
+    return root.resolve("first-use");
   }
 
   /** Whether PostgreSQL's socket for a port of five digits fits below {@link #sockets}. */

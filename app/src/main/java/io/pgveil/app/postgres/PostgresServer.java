@@ -153,6 +153,48 @@ public final class PostgresServer implements AutoCloseable {
     }
   }
 
+  /** What a data directory holds. */
+  public enum Content {
+    NOTHING,
+    /** At least what every cluster has. */
+    CLUSTER,
+    OTHER
+  }
+
+  /** Looks into the data directory. */
+  public Content content() throws CommandException {
+    String script =
+        """
+        cd "$1" && names=$(ls -A) || exit
+        if [ -z "$names" ]; then echo NOTHING
+        elif [ -s PG_VERSION ] && [ -s global/pg_control ]; then echo CLUSTER
+        else echo OTHER
+        fi
+        """;
+    Child.Result result =
+        runAsUser(List.of("sh", "-c", script, "sh", config.dataDirectory.toString()));
+    String answer = result.output().strip();
+    if (result.exitCode() != 0) {
+      throw new CommandException(
+          ExitCode.IO_ERROR, "cannot look into the data directory", config.dataDirectory, answer);
+    }
+    return Content.valueOf(answer);
+  }
+
+  /** Removes everything from the data directory. */
+  public void clear() throws CommandException {
+    String script = "cd \"$1\" && rm -rf -- * .[!.]*";
+    Child.Result result =
+        runAsUser(List.of("sh", "-c", script, "sh", config.dataDirectory.toString()));
+    if (result.exitCode() != 0) {
+      throw new CommandException(
+          ExitCode.IO_ERROR,
+          "cannot remove what an interrupted initdb has left",
+          config.dataDirectory,
+          result.output().strip());
+    }
+  }
+
   /** Major version of the data directory. */
   public int dataMajor() throws CommandException {
     Path file = config.dataDirectory.resolve("PG_VERSION");

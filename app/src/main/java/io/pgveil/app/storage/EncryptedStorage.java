@@ -60,18 +60,27 @@ public final class EncryptedStorage implements Storage {
   public void create(NewCluster cluster) throws CommandException {
     Path cipherDirectory = cluster.cipherDirectory();
     CipherType cipher = cipher(cluster.keyBits());
-    KeyDirectory made = null;
+    Path keyDirectory = keyDirectory(cipherDirectory);
     try (KeyDirectory keys =
         KeyDirectory.create(
-            keyDirectory(cipherDirectory),
-            new KeyDirectory.Settings(List.of(cipherDirectory), cipher))) {
-      made = keys;
-      String path = KeyCommands.json(Map.of("path", cluster.keyring().toString()));
-      new AddProvider(Scope.SERVER, "file", FIRST_PROVIDER, path).run(keys);
-      new CreateKey(Scope.SERVER, FIRST_PROVIDER, cluster.keyName(), cipher).run(keys);
-      new SetKey(Scope.DEFAULT, Scope.SERVER, FIRST_PROVIDER, cluster.keyName()).run(keys);
+            keyDirectory, new KeyDirectory.Settings(List.of(cipherDirectory), cipher))) {
+      boolean complete = false;
+      try {
+        String path = KeyCommands.json(Map.of("path", cluster.keyring().toString()));
+        new AddProvider(Scope.SERVER, "file", FIRST_PROVIDER, path).run(keys);
+        new CreateKey(Scope.SERVER, FIRST_PROVIDER, cluster.keyName(), cipher).run(keys);
+        new SetKey(Scope.DEFAULT, Scope.SERVER, FIRST_PROVIDER, cluster.keyName()).run(keys);
+        complete = true;
+      } catch (KeyException e) {
+        throw Failures.of("cannot make the keys", e, keys);
+      } finally {
+        if (!complete) {
+          // or the directory would be neither empty nor a cipher directory for ever
+          KeyDirectory.discard(keyDirectory);
+        }
+      }
     } catch (KeyException e) {
-      throw Failures.of("cannot make the keys", e, made);
+      throw Failures.of("cannot make the key directory", e, null);
     }
   }
 

@@ -58,6 +58,14 @@ final class Failures {
   private static CommandException keyring(
       String what, KeyException e, @Nullable KeyDirectory keys) {
     if (e.getCause() instanceof ProviderException p) {
+      if (p.code() == ProviderException.Code.MISSING) {
+        return new CommandException(
+                ExitCode.KEYRING_MISSING,
+                what + ": " + e.getMessage(),
+                "make the directory of the keyring, mount the device that holds it, or name a"
+                    + " keyring in a directory that exists")
+            .causedBy(e);
+      }
       return make(
           switch (p.code()) {
             case INSECURE -> ExitCode.KEYRING_EXPOSED;
@@ -65,6 +73,7 @@ final class Failures {
             case CORRUPTED, INVALID_KEY -> ExitCode.KEYRING_DAMAGED;
             case NO_SPACE -> ExitCode.DISK_FULL;
             case EXISTS -> ExitCode.KEY_REFUSED;
+            case MISSING -> ExitCode.KEYRING_MISSING;
             case UNAVAILABLE, INVALID_RESPONSE -> ExitCode.PROVIDER_UNREACHABLE;
           },
           what,

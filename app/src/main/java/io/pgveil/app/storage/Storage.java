@@ -68,7 +68,10 @@ public interface Storage {
     void update(long done, long total);
   }
 
-  /** Makes keyring, principal key, key directory and seal. */
+  /**
+   * Makes keyring, principal key, key directory and seal, durably. If that fails the cipher
+   * directory is empty again; the keyring stays, with what it holds.
+   */
   void create(NewCluster cluster) throws CommandException;
 
   /** Opens the keys of a stopped cluster. */

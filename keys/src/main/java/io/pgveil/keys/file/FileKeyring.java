@@ -261,9 +261,15 @@ final class FileKeyring implements KeyProvider.Storing {
   }
 
   private ProviderException cannot(String what, int errno) {
-    int e = Math.abs(errno);
+    Code code =
+        switch (Math.abs(errno)) {
+          case Errno.ENOSPC, Errno.EDQUOT -> Code.NO_SPACE;
+          // a missing file is no failure, so it is a directory that is missing
+          case Errno.ENOENT -> Code.MISSING;
+          default -> Code.UNAVAILABLE;
+        };
     return new ProviderException(
-        e == Errno.ENOSPC || e == Errno.EDQUOT ? Code.NO_SPACE : Code.UNAVAILABLE,
+        code,
         "Failed to %s keyring file %s: %s".formatted(what, configured, Errno.describe(errno)));
   }
 

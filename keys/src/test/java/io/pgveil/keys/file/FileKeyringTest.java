@@ -246,7 +246,8 @@ class FileKeyringTest {
     assertThat(failure(() -> keyring().validate()))
         .hasMessageContaining("Failed to open")
         .hasMessageContaining("nowhere")
-        .hasMessageContaining("ENOENT");
+        .hasMessageContaining("ENOENT")
+        .satisfies(e -> assertThat(e.code()).isEqualTo(Code.MISSING));
   }
 
   @Test

@@ -279,6 +279,13 @@ class BadInputTest {
             }));
     rows.add(
         new Row(
+            "keyring in a directory that does not exist",
+            "init",
+            ExitCode.KEYRING_MISSING,
+            "missing/keyring",
+            BadInputTest::keyringWithoutDirectory));
+    rows.add(
+        new Row(
             "keyring moved into the cipher directory",
             "provider change",
             ExitCode.KEYRING_INSIDE,
@@ -298,6 +305,26 @@ class BadInputTest {
                           "path=" + inside,
                           cluster.root()));
             }));
+  }
+
+  /** {@code init} leaves nothing: with the directory made it works, as if it had not failed. */
+  private static Command.Result keyringWithoutDirectory(Bench b) throws Exception {
+    Path directory = b.directory("init");
+    Path keyring = directory.resolve("missing/keyring");
+    Object[] existing = {
+      "init", Files.createDirectory(directory.resolve("c")), "--keyring", keyring
+    };
+    Object[] fresh = {"init", directory.resolve("a/new"), "--keyring", keyring, "--key", "second"};
+    Command.Result failed = unchanged(() -> b.pgveil(existing));
+    assertThat(unchanged(() -> b.pgveil(fresh)).code()).isEqualTo(failed.code());
+    Files.createDirectory(keyring.getParent());
+    RunAs user = RunAs.resolve(null);
+    for (Object[] init : List.of(existing, fresh)) {
+      Command.Result made = b.pgveil(init);
+      assertThat(made.code()).as(made.all()).isZero();
+      assertThat(Files.getAttribute((Path) init[1], "unix:uid")).isEqualTo(user.uid());
+    }
+    return failed;
   }
 
   private static byte[] anotherKeyring(Bench b, String key) throws Exception {
@@ -826,8 +853,14 @@ class BadInputTest {
             b -> {
               Path small = b.fileSystem("small", "256k");
               Path cipher = Files.createDirectory(small.resolve("cipher"));
-              Bench.fill(small);
-              return b.pgveil("init", cipher, "--keyring", small.resolve("keyring"));
+              Path filler = Bench.fill(small);
+              Object[] init = {"init", cipher, "--keyring", small.resolve("keyring")};
+              Command.Result failed = b.pgveil(init);
+              assertThat(cipher).isEmptyDirectory();
+              Files.delete(filler);
+              Command.Result works = b.pgveil(init);
+              assertThat(works.code()).as(works.all()).isZero();
+              return failed;
             }));
     rows.add(
         new Row(

@@ -3,6 +3,7 @@ package io.pgveil.tests.command;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.EmbeddedPostgres;
 import io.pgveil.app.postgres.RunAs;
 import io.pgveil.linux.Posix;
@@ -10,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermission;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
@@ -56,6 +58,52 @@ class SurvivalTest {
       assertThat(cluster.isMounted()).isFalse();
       onlyTheOwnerMayWrite(cluster);
       postgresStartsNowhereElse(cluster);
+    } finally {
+      cluster.discard();
+    }
+  }
+
+  /**
+   * Killed while initdb writes; and the keyring that was chosen then is told by every later use.
+   */
+  @Test
+  void anInterruptedFirstUseStartsOver(Installation.Home home) throws Exception {
+    UpDirectory cluster = UpDirectory.in(temporary);
+    Path keyring = temporary.resolve("elsewhere/keyring");
+    Files.createDirectory(keyring.getParent());
+    Files.createFile(keyring);
+    Files.setPosixFilePermissions(keyring, PosixFilePermissions.fromString("rw-r--r--"));
+    try {
+      Command first = home.command("up", cluster.root(), "--keyring", keyring);
+      Command.Result refused = first.run();
+      assertThat(refused.code()).as(refused.all()).isEqualTo(ExitCode.KEYRING_EXPOSED.code());
+      assertThat(cluster.cipher()).isEmptyDirectory();
+      Files.setPosixFilePermissions(keyring, PosixFilePermissions.fromString("rw-------"));
+      try (Running up = first.start()) {
+        up.await("initdb with PostgreSQL");
+        while (!Files.exists(cluster.cipher().resolve("global/pg_control"))) {
+          assertThat(up.isAlive()).as(up.output()).isTrue();
+          Thread.onSpinWait();
+        }
+        List<ProcessHandle> initdb =
+            ProcessHandle.of(up.pid()).orElseThrow().descendants().toList();
+        assertThat(up.kill()).isEqualTo(128 + 9);
+        for (ProcessHandle process : initdb) {
+          process.destroyForcibly();
+          process.onExit().get(60, TimeUnit.SECONDS);
+        }
+      }
+      assertThat(cluster.root().resolve("up.json")).doesNotExist();
+      for (int use = 0; use < 2; use++) {
+        try (Running up = cluster.up(home)) {
+          assertThat(UpDirectory.sql(up, "SELECT 1")).isEqualTo("1");
+          assertThat(up.terminate()).as(up.output()).isZero();
+          assertThat(up.output())
+              .contains("keyring   " + keyring)
+              .doesNotContain(cluster.keyring().toString());
+          assertThat(up.output().contains("starting over")).isEqualTo(use == 0);
+        }
+      }
     } finally {
       cluster.discard();
     }
