@@ -37,10 +37,7 @@ final class ProviderCommand extends GroupCommand {
     @Parameters(index = "0", paramLabel = "NAME", description = "Name of the provider.")
     String name;
 
-    @Parameters(
-        index = "1",
-        paramLabel = "TYPE",
-        description = "file (option path), vault-v2, kmip.")
+    @Parameters(index = "1", paramLabel = "TYPE", description = "file (option path).")
     String type;
 
     @Parameters(

@@ -70,8 +70,8 @@ final class VerifyCommand extends PgveilCommand {
     if (report.mode() == Report.Mode.PG_TDE) {
       out()
           .printf(
-              "This is a cluster of pg_tde: %d relation files are clear%s.%n",
-              report.clearFiles().size(), listClear ? ":" : " (--list-clear names them)");
+              "This is a cluster of pg_tde: %d relation files are clear%s%n",
+              report.clearFiles().size(), listClear ? ":" : " (--list-clear names them).");
       if (listClear) {
         report.clearFiles().forEach(f -> out().println("  " + f));
       }

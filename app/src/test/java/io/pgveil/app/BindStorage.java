@@ -51,7 +51,8 @@ final class BindStorage implements Storage {
   }
 
   @Override
-  public ControlClient.OpenCluster open(Path cipherDirectory) throws CommandException {
+  public ControlClient.OpenCluster open(Path cipherDirectory, boolean readOnly)
+      throws CommandException {
     checkKey(cipherDirectory);
     return new ControlClient.OpenCluster() {
       @Override

@@ -28,6 +28,15 @@ import org.jspecify.annotations.Nullable;
 })
 @JsonInclude(JsonInclude.Include.NON_NULL)
 public sealed interface Request {
+  /** Whether it leaves every file as it is. */
+  default boolean changesNothing() {
+    return switch (this) {
+      case Status _, VerifyKey _, ListKeys _, ListProviders _ -> true;
+      case CreateKey _, SetKey _, DeleteKey _, AddProvider _, ChangeProvider _, DeleteProvider _ ->
+          false;
+    };
+  }
+
   /** Scopes, principal keys, numbers of internal keys and WAL ranges. */
   record Status() implements Request {}
 

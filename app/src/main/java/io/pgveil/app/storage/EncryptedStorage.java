@@ -85,8 +85,9 @@ public final class EncryptedStorage implements Storage {
   }
 
   @Override
-  public ControlClient.OpenCluster open(Path cipherDirectory) throws CommandException {
-    KeyDirectory keys = openKeys(cipherDirectory, List.of(cipherDirectory), false);
+  public ControlClient.OpenCluster open(Path cipherDirectory, boolean readOnly)
+      throws CommandException {
+    KeyDirectory keys = openKeys(cipherDirectory, List.of(cipherDirectory), readOnly);
     KeyCommands commands = new KeyCommands(cipherDirectory, null, keys, CipherType.AES_128);
     return new ControlClient.OpenCluster() {
       @Override

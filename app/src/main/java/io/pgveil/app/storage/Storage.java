@@ -74,8 +74,12 @@ public interface Storage {
    */
   void create(NewCluster cluster) throws CommandException;
 
-  /** Opens the keys of a stopped cluster. */
-  ControlClient.OpenCluster open(Path cipherDirectory) throws CommandException;
+  /**
+   * Opens the keys of a cluster that no daemon serves.
+   *
+   * @param readOnly changes no file, and needs no lock
+   */
+  ControlClient.OpenCluster open(Path cipherDirectory, boolean readOnly) throws CommandException;
 
   /**
    * Mounts; returns when the mount can be used. From now on the umask of this process is 0, and

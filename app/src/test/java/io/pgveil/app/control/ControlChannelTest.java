@@ -53,7 +53,7 @@ class ControlChannelTest {
     return ControlServer.start(root.resolve("run/c"), cipher, this::execute);
   }
 
-  private static ControlClient.OpenCluster neverOpened(Path cipherDirectory) {
+  private static ControlClient.OpenCluster neverOpened(Path cipherDirectory, boolean readOnly) {
     throw new AssertionError("opened in this process: " + cipherDirectory);
   }
 
@@ -141,7 +141,7 @@ class ControlChannelTest {
         ControlClient.execute(
             cipher,
             new Request.VerifyKey(1664),
-            c ->
+            (c, readOnly) ->
                 new ControlClient.OpenCluster() {
                   @Override
                   public Reply execute(Request request) throws CommandException {

@@ -141,7 +141,9 @@ public final class Inspector {
 
   /** The path as PostgreSQL sees it; null if the file is in none of our directories. */
   private @Nullable Path relative(Path path) throws IOException {
-    if (path.startsWith(cipherDirectory)) {
+    // the directory of a keyring has no keys in pg_tde
+    if (path.startsWith(cipherDirectory)
+        && Files.isDirectory(cipherDirectory.resolve(DataDirectory.KEY_DIRECTORY))) {
       return cipherDirectory.relativize(path);
     }
     for (DataDirectory.Tablespace t : tablespaces) {

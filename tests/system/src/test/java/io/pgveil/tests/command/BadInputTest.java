@@ -453,6 +453,18 @@ class BadInputTest {
             ExitCode.SEALED_FILE_DAMAGED,
             control,
             b -> b.replace(control, garbledHeader(control))));
+    // as a power cut leaves a new file: it reads as empty, so this is no damaged header
+    rows.add(
+        verify(
+            "global/pg_control truncated in its header",
+            "global/pg_control",
+            b -> b.replace(control, head(control, 1000))));
+    rows.add(
+        mount(
+            "global/pg_control truncated behind its header",
+            ExitCode.SEALED_FILE_DAMAGED,
+            control,
+            b -> b.replace(control, head(control, 4700))));
     rows.add(
         mount(
             "global/pg_control of no known layout",
@@ -553,7 +565,50 @@ class BadInputTest {
             "mount",
             ExitCode.TORN_PAGES_POSSIBLE,
             "torn",
-            BadInputTest::withoutChecksums));
+            b -> initdb(b, "--no-data-checksums")));
+    rows.add(
+        new Row(
+            "a cluster with full_page_writes = off",
+            "mount",
+            ExitCode.TORN_PAGES_POSSIBLE,
+            "full_page_writes",
+            b -> initdb(b, "--data-checksums", "-c", "full_page_writes=off")));
+    rows.add(
+        new Row(
+            "no permission for the cipher directory",
+            "status",
+            ExitCode.NO_PERMISSION,
+            "scratch/closed",
+            b -> {
+              Path closed = b.directory("closed");
+              Files.setPosixFilePermissions(closed, PosixFilePermissions.fromString("rwx------"));
+              RunAs user = RunAs.resolve("nobody");
+              return unchanged(
+                  () ->
+                      home.command("status", closed)
+                          .by(
+                              "setpriv",
+                              "--reuid",
+                              user.uid(),
+                              "--regid",
+                              user.gid(),
+                              "--clear-groups",
+                              "--")
+                          .run());
+            }));
+    rows.add(
+        new Row(
+            "a data directory of pg_tde whose server may be running",
+            "key create",
+            ExitCode.KEY_REFUSED,
+            "other/postmaster.pid",
+            b -> {
+              Path directory = b.directory("other");
+              Files.writeString(directory.resolve("PG_VERSION"), "17\n");
+              Files.createDirectory(directory.resolve("pg_tde"));
+              Files.createFile(directory.resolve("postmaster.pid"));
+              return unchanged(() -> b.pgveil("key", "create", "k", "--provider", "p", directory));
+            }));
   }
 
   private interface Fill {
@@ -573,8 +628,8 @@ class BadInputTest {
         });
   }
 
-  /** initdb through the mount without checksums; refused afterwards, and served if asked to. */
-  private static Command.Result withoutChecksums(Bench b) throws Exception {
+  /** initdb with dangerous options, through the mount; refused later, and served if asked to. */
+  private static Command.Result initdb(Bench b, Object... options) throws Exception {
     Path directory = b.directory("torn");
     Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString("rwxr-xr-x"));
     Path cipher = directory.resolve("cipher");
@@ -587,7 +642,8 @@ class BadInputTest {
     try (Running daemon = mount.start()) {
       daemon.await("pgveil: mounted");
       Command.Result ran =
-          Command.of(initdb, "-D", mountPoint, "--no-data-checksums", "-A", "trust", "--no-sync")
+          Command.of(initdb, "-D", mountPoint, "-A", "trust", "--no-sync")
+              .with(options)
               .by("setpriv", "--reuid", user.uid(), "--regid", user.gid(), "--clear-groups", "--")
               .run();
       assertThat(ran.code()).as(ran.all()).isZero();
