@@ -24,7 +24,7 @@ import picocli.CommandLine.Option;
           + " keys change as promised.",
       "Ends with code 0 only if every check gave the expected result."
     })
-final class DemoCommand extends PgveilCommand {
+final class DemoCommand extends StoppableCommand {
   @Option(names = "--keep", description = "Leave the files there.")
   boolean keep;
 
@@ -32,21 +32,7 @@ final class DemoCommand extends PgveilCommand {
   @Mixin CipherOption cipher = new CipherOption();
 
   @Override
-  ExitCode run() throws CommandException, InterruptedException {
-    StopRequest stop = StopRequest.onSignal();
-    ExitCode code = ExitCode.INTERNAL;
-    try {
-      code = show(stop);
-    } catch (CommandException e) {
-      code = e.exitCode();
-      throw e;
-    } finally {
-      stop.finished(code.code());
-    }
-    return code;
-  }
-
-  private ExitCode show(StopRequest stop) throws CommandException, InterruptedException {
+  ExitCode run(StopRequest stop) throws CommandException, InterruptedException {
     Path root;
     try {
       root = Files.createTempDirectory("pgveil-");

@@ -23,7 +23,7 @@ import picocli.CommandLine.Parameters;
       "While nothing is mounted the mount point is closed to everybody, so that PostgreSQL cannot"
           + " start on the bare directory."
     })
-final class MountCommand extends PgveilCommand {
+final class MountCommand extends StoppableCommand {
   @Parameters(index = "0", paramLabel = "CIPHERDIR", description = "The cipher directory.")
   Path cipherDirectory;
 
@@ -41,21 +41,7 @@ final class MountCommand extends PgveilCommand {
   @Mixin ServeOptions serve = new ServeOptions();
 
   @Override
-  ExitCode run() throws CommandException, InterruptedException {
-    StopRequest stop = StopRequest.onSignal();
-    ExitCode code = ExitCode.INTERNAL;
-    try {
-      code = serve(stop);
-    } catch (CommandException e) {
-      code = e.exitCode();
-      throw e;
-    } finally {
-      stop.finished(code.code());
-    }
-    return code;
-  }
-
-  private ExitCode serve(StopRequest stop) throws CommandException, InterruptedException {
+  ExitCode run(StopRequest stop) throws CommandException, InterruptedException {
     Path cipher = CipherDirectory.require(cipherDirectory, "cannot mount");
     FirstUse.forget(cipher);
     Path log = logFile == null ? Layout.logFile(cipher) : logFile;

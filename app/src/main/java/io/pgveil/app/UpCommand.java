@@ -22,7 +22,7 @@ import picocli.CommandLine.Parameters;
       "The first use makes everything in DIR: keyring, cipher directory, mount, a cluster with data"
           + " checksums; later uses start it."
     })
-final class UpCommand extends PgveilCommand {
+final class UpCommand extends StoppableCommand {
   @Parameters(
       arity = "0..1",
       paramLabel = "DIR",
@@ -47,21 +47,7 @@ final class UpCommand extends PgveilCommand {
   @Mixin ServeOptions serve = new ServeOptions();
 
   @Override
-  ExitCode run() throws CommandException, InterruptedException {
-    StopRequest stop = StopRequest.onSignal();
-    ExitCode code = ExitCode.INTERNAL;
-    try {
-      code = serve(stop);
-    } catch (CommandException e) {
-      code = e.exitCode();
-      throw e;
-    } finally {
-      stop.finished(code.code());
-    }
-    return code;
-  }
-
-  private ExitCode serve(StopRequest stop) throws CommandException, InterruptedException {
+  ExitCode run(StopRequest stop) throws CommandException, InterruptedException {
     ServiceManager manager = new ServiceManager();
     LocalCluster cluster = LocalCluster.start(storage(), options(), this::say);
     stop.when(cluster.server().exit());
