@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -66,9 +67,9 @@ final class FirstUse implements AutoCloseable {
   }
 
   /** Whether a first use was interrupted before the cluster was complete. */
-  boolean wasInterrupted() {
+  boolean wasInterrupted() throws IOException {
     // a postmaster leaves this file for ever, initdb never makes it
-    return Files.exists(marker) && !Files.exists(cipher.resolve("postmaster.opts"));
+    return isOurs(marker) && !Files.exists(cipher.resolve("postmaster.opts"));
   }
 
   /** Says durably that there is a first use. */
@@ -78,7 +79,7 @@ final class FirstUse implements AutoCloseable {
 
   /** Says durably that there is none; before, {@code up.json} must be durable. */
   void end() throws IOException {
-    if (Files.deleteIfExists(marker)) {
+    if (isOurs(marker) && Files.deleteIfExists(marker)) {
       Durable.sync(marker.resolveSibling("."));
     }
   }
@@ -105,9 +106,14 @@ final class FirstUse implements AutoCloseable {
    * no longer known to be worth nothing.
    */
   static void forget(Path cipherDirectory) throws CommandException {
-    Path marker = new Layout(cipherDirectory.resolveSibling(".")).firstUse();
+    Layout layout = new Layout(cipherDirectory.resolveSibling("."));
+    Path marker = layout.firstUse();
+    if (!layout.cipher().endsWith(cipherDirectory.getFileName())) {
+      // not made by up: what stands beside it is not ours
+      return;
+    }
     try {
-      if (Files.deleteIfExists(marker)) {
+      if (isOurs(marker) && Files.deleteIfExists(marker)) {
         Durable.sync(marker.resolveSibling("."));
       }
     } catch (IOException e) {
@@ -118,6 +124,14 @@ final class FirstUse implements AutoCloseable {
               CommandException.reason(e))
           .causedBy(e);
     }
+  }
+
+  /** A file of that name with another content is somebody else's, and says nothing. */
+  private static boolean isOurs(Path marker) throws IOException {
+    byte[] text = TEXT.getBytes(StandardCharsets.UTF_8);
+    return Files.isRegularFile(marker)
+        && Files.size(marker) == text.length
+        && Arrays.equals(Files.readAllBytes(marker), text);
   }
 
   @Override

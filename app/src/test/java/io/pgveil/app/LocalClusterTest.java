@@ -142,7 +142,9 @@ class LocalClusterTest {
     nothingIsLeft(layout);
     assertThat(clear.resolve("PG_VERSION")).exists();
 
-    Files.createFile(layout.firstUse());
+    try (FirstUse use = FirstUse.lock(layout)) {
+      use.begin();
+    }
     LocalCluster again = start();
     try {
       assertThat(execute(again, "SELECT 1")).isEqualTo("1");
@@ -157,8 +159,8 @@ class LocalClusterTest {
   void whoHasServedTheClusterOtherwiseKeepsIt() throws Exception {
     Layout layout = new Layout(root.resolve("up"));
     Files.createDirectories(layout.cipher());
-    Files.createFile(layout.firstUse());
     try (FirstUse use = FirstUse.lock(layout)) {
+      use.begin();
       assertThat(use.wasInterrupted()).isTrue();
       assertThatThrownBy(() -> FirstUse.lock(layout))
           .isInstanceOfSatisfying(
@@ -167,8 +169,14 @@ class LocalClusterTest {
       Path server = Files.createFile(layout.cipher().resolve("postmaster.opts"));
       assertThat(use.wasInterrupted()).isFalse();
       Files.delete(server);
+      FirstUse.forget(layout.root().resolve("other"));
+      assertThat(use.wasInterrupted()).isTrue();
       FirstUse.forget(layout.cipher());
+      assertThat(layout.firstUse()).doesNotExist();
+      Files.writeString(layout.firstUse(), "a file of the user");
       assertThat(use.wasInterrupted()).isFalse();
+      FirstUse.forget(layout.cipher());
+      assertThat(layout.firstUse()).hasContent("a file of the user");
     }
   }
 
