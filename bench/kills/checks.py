@@ -1,0 +1,137 @@
+"""What must be true of a server that has come back."""
+
+import concurrent.futures
+import time
+
+from . import load
+from .node import Lost, patiently
+from .wire import ServerError
+
+CLASSES = 10  # a round's amcheck takes a tenth of the relations
+
+AMCHECK = """
+select 'heap ' || c.oid::regclass::text || ' block ' || v.blkno || ': ' || v.msg
+  from pg_class c, lateral verify_heapam(c.oid) v
+  where c.relkind in ('r', 'm', 't') and c.relpersistence {persistence} and {share}
+union all select nullif(bt_index_check(c.oid, true)::text, '')
+  from pg_class c join pg_index i on i.indexrelid = c.oid join pg_am a on a.oid = c.relam
+  where a.amname = 'btree' and i.indisvalid and c.relpersistence {persistence} and {share}
+"""
+
+
+def amcheck(c, share="true", recovering=False):
+    persistence = "= 'p'" if recovering else "<> 't'"
+    try:
+        bad = [what for (what,) in c.query(AMCHECK.format(persistence=persistence, share=share)) if what]
+    except ServerError as e:
+        raise Lost(f"amcheck: {e}") from e
+    if bad:
+        raise Lost(f"amcheck: {len(bad)} damages: {bad[:3]}")
+
+
+def quiet(node):
+    """No statement of a client that is gone goes on."""
+    with node.connect() as c:
+        patiently("end of the old clients", lambda: c.value(
+            "select count(*) from pg_stat_activity where backend_type = 'client backend'"
+            " and pid <> pg_backend_pid()") == "0")
+
+
+class Checker:
+    """Checks side by side; each has a connection of its own."""
+
+    def __init__(self, journals, tables, databases):
+        self.journals = journals
+        self.tables = tables
+        self.databases = databases
+        self.seconds = {}
+        self.doubted = [0, 0]  # found, of all
+
+    def _all(self, jobs):
+        def timed(name, job):
+            start = time.monotonic()
+            job()
+            self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - start
+
+        with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+            for future in [pool.submit(timed, name, job) for name, job in jobs.items()]:
+                future.result()
+
+    @staticmethod
+    def _with(node, job, database="postgres"):
+        def run():
+            with node.connect(database) as c:
+                job(c)
+        return run
+
+    def primary(self, node, keys, round_, crashed, everything=False):
+        quiet(node)
+        load.settle_prepared(node, self.journals)
+
+        def journals(c):
+            for journal in self.journals:
+                found, doubted = journal.check(c)
+                self.doubted[0] += found
+                self.doubted[1] += doubted
+            load.check_whole(c)
+
+        def tables(c):
+            for tables in self.tables:
+                tables.check(c, crashed)
+            load.check_init_forks(c)
+
+        share = "true" if everything else f"c.oid::bigint % {CLASSES} = {round_ % CLASSES}"
+        jobs = {
+            "journal": self._with(node, journals),
+            "sums": self._with(node, load.check_sums),
+            "tables": self._with(node, tables),
+            "databases": self._with(node, lambda c: self.databases.check(node, c)),
+            "amcheck": self._with(node, lambda c: amcheck(c, share)),
+            "keys": keys.check,
+        }
+        self._all(jobs)
+        if everything:
+            others = [n for (n,) in self.query(node, "select datname from pg_database where datallowconn"
+                                                     " and datname <> 'postgres'")]
+            self._all({f"amcheck {n}": self._with(node, amcheck, n) for n in others})
+
+    def standby(self, primary, node, keys, round_):
+        """Once it has everything it shows the same."""
+        position = primary.value("select pg_current_wal_flush_lsn()")
+        patiently(f"{node.name}: replay up to {position}", lambda: node.value(
+            f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn") == "t")
+
+        def same(c):
+            for journal in self.journals:
+                journal.check(c)
+            load.check_whole(c)
+            load.check_sums(c)
+
+        share = f"c.oid::bigint % {CLASSES} = {round_ % CLASSES}"
+        self._all({
+            "standby": self._with(node, same),
+            "standby amcheck": self._with(node, lambda c: amcheck(c, share, recovering=True)),
+            "standby keys": keys.check,
+        })
+
+    @staticmethod
+    def query(node, sql):
+        with node.connect() as c:
+            return c.query(sql)
+
+
+def verify(node, clear_wal=True):
+    """A clean stop leaves nothing to be said, but that some WAL was asked for in the clear."""
+    found = [f for f in node.verify() if not (clear_wal and f[0] == "NOTE" and f[2].endswith("in the clear"))]
+    if found:
+        raise Lost(f"{node.name}: pgveil verify: {len(found)} findings: {found[:5]}")
+
+
+# a crash may tear pages and leave keys without files; what it may never leave is content without its key
+UNFORGIVABLE = ("no internal key", "cannot be decrypted", "garbled", "signature", "is missing: no sealed")
+
+
+def verify_crashed(node):
+    bad = [f for f in node.verify() if f[0] == "FINDING" and any(u in f[2] for u in UNFORGIVABLE)]
+    if bad:
+        raise Lost(f"{node.name}: pgveil verify of what the crash left: {len(bad)} findings: {bad[:5]}")
