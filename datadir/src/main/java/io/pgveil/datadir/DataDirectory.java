@@ -115,10 +115,12 @@ public final class DataDirectory implements AutoCloseable {
 
   private volatile boolean postmasterPid;
   private volatile boolean syncedForThisPid;
+  private volatile boolean lookForOrphanKeys;
 
   // guarded by this
   private int controlState = -1;
   private boolean pidRewritten;
+  private boolean lookedForOrphanKeys;
 
   private DataDirectory(
       Path cipherDirectory, Options options, Tuning tuning, KeyDirectory keys, int rootFd)
@@ -301,6 +303,7 @@ public final class DataDirectory implements AutoCloseable {
       Thread.currentThread().interrupt();
     }
     views.keySet().forEach(View::closeAll);
+    endOrphanKeys();
     relations.reap();
     try {
       keys.sync();
@@ -319,11 +322,40 @@ public final class DataDirectory implements AutoCloseable {
         keys.sync();
         views.keySet().forEach(View::flushDeferred);
       }
+      endOrphanKeys();
       relations.reap();
     } catch (KeyException | RuntimeException e) {
       // a scheduled task that throws is never run again
       log.error("housekeeping: {}", e.getMessage(), e);
     }
+  }
+
+  /**
+   * Once for each daemon, and not before PostgreSQL has started: until then someone may still be
+   * putting files back.
+   */
+  private void endOrphanKeys() {
+    if (!lookForOrphanKeys) {
+      return;
+    }
+    lookForOrphanKeys = false;
+    try {
+      OrphanKeys orphans = new OrphanKeys(keys, relations);
+      for (View v : views.keySet()) {
+        Place root = v == mainView ? Place.DATA_DIRECTORY : Place.TABLESPACE_VIEW;
+        orphans.look(v.rootFd(), ".", root, (place, name) -> resolve(place.directory(name), v));
+      }
+      orphans.end(t -> leadsElsewhere(t));
+    } catch (DataDirectoryException | KeyException e) {
+      log.warn("keys whose files a crash has taken stay for now: {}", e.getMessage());
+    }
+  }
+
+  /** Whether a link in pg_tblspc leads to a tablespace that no view serves. */
+  private boolean leadsElsewhere(int tablespace) {
+    Stat s = new Stat();
+    return backing.statat(rootFd, "pg_tblspc/" + Integer.toUnsignedString(tablespace), s) == 0
+        && !s.isDirectory();
   }
 
   // ---- used by the view ----
@@ -478,6 +510,8 @@ public final class DataDirectory implements AutoCloseable {
     }
     // a tool may have "synced" the mount by syncfs, which never reaches us (hazard 12)
     syncedForThisPid = true;
+    lookForOrphanKeys = !lookedForOrphanKeys;
+    lookedForOrphanKeys = true;
     int r = backing.syncfs(rootFd);
     if (r < 0) {
       log.error("syncfs of {}: {}", cipherDirectory, Errno.describe(r));

@@ -196,6 +196,11 @@ final class RelationFiles {
       }
     }
 
+    /** Finds keys without files as the first change does; they end with the next {@link #reap}. */
+    synchronized void compare() throws DataDirectoryException {
+      counts();
+    }
+
     void beforeRemove() throws DataDirectoryException {
       counts();
     }
@@ -274,23 +279,59 @@ final class RelationFiles {
     }
     try {
       RelationKeys relationKeys = keys.relationKeys(place.database());
-      int left = 0;
       for (RelationKeys.Entry e : relationKeys.entries()) {
         if (e.tablespaceOid() == place.tablespace()) {
           relationKeys.free(e.tablespaceOid(), e.relNumber());
-        } else {
-          left++;
         }
       }
-      if (left == 0) {
-        keys.dropDatabase(place.database());
-        log.info("database {} was dropped, and its key file", place.database());
-      } else {
-        relationKeys.sync();
-      }
+      endKeyFile(relationKeys, place.database());
     } catch (KeyException e) {
       log.warn("key file of dropped database {}: {}", place.database(), e.getMessage());
     }
+  }
+
+  private void endKeyFile(RelationKeys relationKeys, int database) throws KeyException {
+    if (relationKeys.entries().isEmpty()) {
+      keys.dropDatabase(database);
+      log.info("database {} was dropped, and its key file", database);
+    } else {
+      relationKeys.sync();
+    }
+  }
+
+  /**
+   * Keys are there of a database directory that is not, since the daemon died before {@link
+   * #directoryRemoved}.
+   *
+   * @param relations relfilenodes; a new one, of a directory that was made meanwhile, is none of
+   *     them
+   */
+  void directoryIsMissing(int tablespace, int database, List<Integer> relations)
+      throws KeyException {
+    if (database == 0) {
+      return;
+    }
+    RelationKeys relationKeys = keys.relationKeys(database);
+    List<KeyException> failures = new ArrayList<>();
+    // who makes a key has its Directory made before
+    directories.compute(
+        key(new Place(Place.Role.DATABASE, tablespace, database)),
+        (k, present) -> {
+          if (present == null) {
+            try {
+              for (int rel : relations) {
+                relationKeys.free(tablespace, rel);
+              }
+            } catch (KeyException e) {
+              failures.add(e);
+            }
+          }
+          return present;
+        });
+    if (!failures.isEmpty()) {
+      throw failures.getFirst();
+    }
+    endKeyFile(relationKeys, database);
   }
 
   /** Ends what can be ended; called from a background thread and at the end. */

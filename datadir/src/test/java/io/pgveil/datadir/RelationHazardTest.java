@@ -255,6 +255,29 @@ class RelationHazardTest {
     assertThat(k.keys.relationKeys(5).entries()).isEmpty();
   }
 
+  /** Fails when nobody looks for keys without files once PostgreSQL has started. */
+  @Test
+  void hazard2KeysEndThoughTheirDatabaseIsNeverChangedAgain() throws Exception {
+    assertThat(c.mkdir("base/16384")).isZero();
+    for (String path : List.of("base/5/20000", "base/5/20001", "base/16384/20002")) {
+      c.write(path, page(1));
+      assertThat(c.fsync(path)).isZero();
+    }
+    // the daemon dies after the unlink and the rmdir, before the keys end
+    Files.delete(c.cipher("base/5/20000"));
+    Files.delete(c.cipher("base/16384/20002"));
+    Files.delete(c.cipher("base/16384"));
+    Cluster k = killed();
+    k.data.housekeeping();
+    assertThat(k.keyOnDisk(5, 20000)).as("somebody may still put the files back").isTrue();
+    assertThat(k.keyOnDisk(16384, 20002)).isTrue();
+    k.write("postmaster.pid", bytes(1, 60));
+    k.data.housekeeping();
+    assertThat(k.keyOnDisk(5, 20000)).isFalse();
+    assertThat(k.exists("pg_tde/16384_keys")).isFalse();
+    assertThat(k.read("base/5/20001")).isEqualTo(page(1));
+  }
+
   /** Fails when reap frees keys without syncing the directory first. */
   @Test
   void hazard2KeyEndsAfterTheUnlinkIsDurable() throws Exception {

@@ -8,6 +8,7 @@ import java.util.BitSet;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,6 +47,36 @@ public final class RelationKeys extends KeyFile {
       this.born = born;
       this.index = index;
       this.key = key;
+    }
+  }
+
+  /**
+   * Names of relations, in the order of their bits: who looks through all databases keeps no more
+   * than that.
+   */
+  public static final class Names {
+    private final long[] sorted;
+
+    private Names(long[] names) {
+      Arrays.sort(names);
+      sorted = names;
+    }
+
+    public int count() {
+      return sorted.length;
+    }
+
+    public int tablespace(int index) {
+      return (int) (sorted[index] >>> 32);
+    }
+
+    public int relation(int index) {
+      return (int) sorted[index];
+    }
+
+    /** Negative if the relation has no key. */
+    public int indexOf(int tablespaceOid, int relNumber) {
+      return Arrays.binarySearch(sorted, key(tablespaceOid, relNumber));
     }
   }
 
@@ -420,6 +451,38 @@ public final class RelationKeys extends KeyFile {
     } finally {
       state.unlock();
     }
+  }
+
+  /**
+   * Which relations have keys. A file that nobody has needed so far is read and not kept; what
+   * cannot be read of it has no names.
+   */
+  public Names names() throws KeyException {
+    if (!ready) {
+      byte[] content = directory.files().read(fileName);
+      if (content != null && content.length >= EntryLayout.HEADER_SIZE && !ready) {
+        return new Names(names(content));
+      }
+    }
+    return new Names(slots.keySet().stream().mapToLong(Long::longValue).toArray());
+  }
+
+  private static long[] names(byte[] content) {
+    EntryLayout found =
+        Bytes.getInt(content, 0) == EntryLayout.RELATION_4.magic
+            ? EntryLayout.RELATION_4
+            : EntryLayout.RELATION_3;
+    boolean current = found == EntryLayout.RELATION_4;
+    int entries = (content.length - EntryLayout.HEADER_SIZE) / found.size;
+    return IntStream.range(0, entries)
+        .map(found::offset)
+        .filter(at -> Bytes.getInt(content, at + (current ? TYPE_AT : 8)) == TYPE_KEY)
+        .mapToLong(
+            at ->
+                key(
+                    Bytes.getInt(content, at + (current ? 4 : 0)),
+                    Bytes.getInt(content, at + (current ? 8 : 4))))
+        .toArray();
   }
 
   /** The number of keys; 0 if the file cannot be read ({@link #entries} tells why). */
