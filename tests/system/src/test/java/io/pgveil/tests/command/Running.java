@@ -87,7 +87,12 @@ final class Running implements AutoCloseable {
 
   /** Waits for its end. */
   int exitCode() throws InterruptedException {
-    assertThat(process.waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)).as("has ended").isTrue();
+    return exitCode(PATIENCE_SECONDS);
+  }
+
+  /** Waits so many seconds for its end. */
+  int exitCode(int patience) throws InterruptedException {
+    assertThat(process.waitFor(patience, TimeUnit.SECONDS)).as("has ended").isTrue();
     out.join();
     err.join();
     return process.exitValue();
