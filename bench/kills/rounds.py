@@ -2,16 +2,13 @@
 
 import collections
 import contextlib
-import os
 import random
-import shutil
 import signal
 import subprocess
 import time
 
 from . import checks, load, processes
 from .node import Lost, Node, patiently, tail
-from .wire import Gone, ServerError
 
 WEIGHTS = {"daemon": 4, "postmaster": 2, "backend": 3, "all": 2}  # of the victims
 
@@ -215,7 +212,7 @@ class Rounds:
                     node.launch_daemon()
                     if again and "daemon" in self.options.victims and rng.random() < 0.25:
                         time.sleep(rng.uniform(0, 0.6))
-                        killed.append(self.strike(node, "daemon", "mounting"))
+                        killed.append(f"{self.strike(node, 'daemon', 'mounting')} while mounting")
                         node.daemon.wait(60)
                         continue
                     node.await_daemon()
