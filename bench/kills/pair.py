@@ -174,12 +174,13 @@ class Pair(Rounds):
                 with self.primary.connect() as c:
                     journal.archive(c, self.round)
             self.primary.reload(synchronous_standby_names="")
+            databases = self.checker.databases_of(self.primary)
             nodes = list(self.nodes)
             self.rng.shuffle(nodes)
             for node in nodes:
                 node.stop_server()
             for node in nodes:
-                self.check_stopped(node)
+                self.check_stopped(node, databases)
                 node.start_server()
             self.attach()
 

@@ -232,13 +232,13 @@ class Rounds:
 
     # ---- the stopped cluster ----
 
-    def check_stopped(self, node):
+    def check_stopped(self, node, databases):
         self.tools.run(self.tools.pg / "pg_checksums", "--check", "-D", node.mount)
         left = [str(p) for p in self.left_behind(node)]
         if left:
             raise Lost(f"{node.name}: left behind: {left[:5]}")
         node.unmount()
-        checks.verify(node)
+        checks.verify(node, databases)
         node.start_daemon()
 
     @staticmethod
@@ -319,6 +319,7 @@ class Single(Rounds):
             for journal in self.journals:
                 with self.node.connect() as c:
                     journal.archive(c, self.round)
+            databases = self.checker.databases_of(self.node)
             self.node.stop_server()
-            self.check_stopped(self.node)
+            self.check_stopped(self.node, databases)
             self.node.start_server()

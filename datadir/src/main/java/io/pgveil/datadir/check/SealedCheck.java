@@ -17,6 +17,11 @@ import java.util.zip.CRC32C;
 final class SealedCheck {
   private static final String RESTORE = "restore the file from a backup";
 
+  /** PostgreSQL leaves such directories, encrypted or not, and never looks at them again. */
+  private static final String OR_ABANDONED =
+      "; in a directory whose name is the OID of no database in pg_database, which an interrupted"
+          + " CREATE DATABASE leaves, remove the directory in the mount";
+
   private final Tree.Entry entry;
   private final Tally tally;
 
@@ -111,12 +116,12 @@ final class SealedCheck {
             RESTORE + ", or as a last resort run pg_resetwal on the mount");
       }
     } else if (entry.name().equals("PG_VERSION") && clear.length == 0) {
-      tally.finding(entry.object(), "it is empty", RESTORE);
+      tally.finding(entry.object(), "it is empty", RESTORE + OR_ABANDONED);
     } else if (entry.name().equals("pg_filenode.map")) {
       // 512 bytes up to PostgreSQL 15, 524 from 16 on; the CRC is at 504 or 520
       int crcAt = clear.length == 512 ? 504 : 520;
       if (clear.length < crcAt + 4 || !crcIsRight(clear, crcAt)) {
-        tally.finding(entry.object(), "its CRC is wrong", RESTORE);
+        tally.finding(entry.object(), "its CRC is wrong", RESTORE + OR_ABANDONED);
       }
     }
   }

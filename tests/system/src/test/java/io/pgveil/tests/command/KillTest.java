@@ -39,7 +39,8 @@ class KillTest {
                     Files.isExecutable(bin(m).resolve("postgres"))
                         && Files.isExecutable(bin(m).resolve("pg_basebackup"))
                         && Files.exists(
-                            Path.of("/usr/share/postgresql/%d/extension/amcheck.control".formatted(m))))
+                            Path.of(
+                                "/usr/share/postgresql/%d/extension/amcheck.control".formatted(m))))
             .findFirst();
     assumeTrue(major.isPresent(), "no PostgreSQL with amcheck in /usr/lib/postgresql");
     binaries = bin(major.get());
