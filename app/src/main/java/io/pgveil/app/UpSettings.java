@@ -25,9 +25,14 @@ record UpSettings(int major, int port) {
   static Optional<UpSettings> read(Path file) throws CommandException {
     try {
       byte[] content = Files.readAllBytes(file);
-      return content.length == 0
-          ? Optional.empty()
-          : Optional.ofNullable(JSON.readValue(content, UpSettings.class));
+      if (content.length == 0) {
+        return Optional.empty();
+      }
+      UpSettings settings = JSON.readValue(content, UpSettings.class);
+      if (settings == null || settings.major < 1 || !isPort(settings.port)) {
+        throw new IOException("it names no version of PostgreSQL and no port from 1 to 65535");
+      }
+      return Optional.of(settings);
     } catch (NoSuchFileException e) {
       return Optional.empty();
     } catch (IOException e) {
@@ -38,6 +43,10 @@ record UpSettings(int major, int port) {
                   + " {\"major\":18,\"port\":5432}")
           .causedBy(e);
     }
+  }
+
+  private static boolean isPort(int n) {
+    return n >= 1 && n <= 65535;
   }
 
   /** Replaces the file, durably. */

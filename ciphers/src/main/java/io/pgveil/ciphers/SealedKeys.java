@@ -2,8 +2,8 @@ package io.pgveil.ciphers;
 
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
-import javax.crypto.KDF;
-import javax.crypto.spec.HKDFParameterSpec;
+import java.util.Arrays;
+import javax.crypto.Mac;
 
 /**
  * Derives the keys of one sealed file from a seal key by HKDF-Expand with SHA-256 (RFC 5869; the
@@ -22,6 +22,9 @@ public final class SealedKeys {
 
   /** Bytes of the id of a seal key or of a file. */
   public static final int ID = 16;
+
+  private static final String HMAC = "HmacSHA256";
+  private static final int HASH = 32;
 
   private static final byte[] FILE_LABEL =
       "pgveil/sealed/1/xts\0".getBytes(StandardCharsets.US_ASCII);
@@ -55,11 +58,28 @@ public final class SealedKeys {
   }
 
   static byte[] expand(byte[] key, byte[] info, int size) {
-    try (Aes.Key prk = new Aes.Key("HKDF-SHA256", key)) {
-      return KDF.getInstance("HKDF-SHA256")
-          .deriveData(HKDFParameterSpec.expandOnly(prk, info, size));
+    // Not by javax.crypto.KDF: it leaves a copy of the key on the heap each time.
+    try (Aes.Key prk = new Aes.Key(HMAC, key);
+        Aes.Key zero = new Aes.Key(HMAC, new byte[HASH])) {
+      Mac mac = Mac.getInstance(HMAC);
+      mac.init(prk);
+      byte[] out = new byte[size];
+      byte[] block = new byte[0];
+      for (int at = 0, i = 1; at < size; at += HASH, i++) {
+        mac.update(block);
+        mac.update(info);
+        mac.update((byte) i);
+        Arrays.fill(block, (byte) 0);
+        block = mac.doFinal();
+        System.arraycopy(block, 0, out, at, Math.min(HASH, size - at));
+      }
+      Arrays.fill(block, (byte) 0);
+      // A Mac cannot be destroyed, but a new key makes it overwrite what it has of the old one.
+      mac.init(zero);
+      mac.doFinal();
+      return out;
     } catch (GeneralSecurityException e) {
-      throw new IllegalStateException("HKDF-SHA256 is not available in this Java runtime", e);
+      throw new IllegalStateException(HMAC + " is not available in this Java runtime", e);
     }
   }
 

@@ -39,7 +39,7 @@ public record ControlData(
       return null;
     }
     ByteBuffer b = ByteBuffer.wrap(control).order(ByteOrder.LITTLE_ENDIAN);
-    if (b.getDouble(208) != FLOAT_FORMAT || b.getInt(204) != 8) {
+    if (b.getDouble(208) != FLOAT_FORMAT || b.getInt(204) != 8 || !isSegmentSize(b.getInt(228))) {
       return null;
     }
     return new ControlData(
@@ -51,6 +51,11 @@ public record ControlData(
         b.getInt(220),
         b.getInt(228),
         b.getInt(252) != 0);
+  }
+
+  /** Whether PostgreSQL takes this number of bytes for the size of its WAL segments. */
+  static boolean isSegmentSize(long n) {
+    return n >= 1 << 20 && n <= 1 << 30 && Long.bitCount(n) == 1;
   }
 
   /**

@@ -1,8 +1,10 @@
 package io.pgveil.datadir;
 
 import java.io.IOException;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -23,6 +25,10 @@ final class WalEncryptionSetting {
   private static final Logger log = LoggerFactory.getLogger(WalEncryptionSetting.class);
   private static final String NAME = "pg_tde.wal_encrypt";
   private static final int MAX_DEPTH = 10;
+  private static final int MAX_FILES = 1000;
+
+  /** A path may lead to a device that never ends, or to a pipe. */
+  private static final int MAX_SIZE = 1 << 20;
 
   /** Reads a file of the data directory by its path relative to the root, null if absent. */
   interface ClearFiles {
@@ -33,6 +39,7 @@ final class WalEncryptionSetting {
 
   private final ClearFiles files;
   private final @Nullable Path mountPoint;
+  private int filesRead;
 
   WalEncryptionSetting(ClearFiles files, @Nullable Path mountPoint) {
     this.files = files;
@@ -40,6 +47,7 @@ final class WalEncryptionSetting {
   }
 
   boolean isOn() {
+    filesRead = 0;
     try {
       List<String> options = commandLine();
       String value = null;
@@ -74,7 +82,7 @@ final class WalEncryptionSetting {
         value = fromFile(new Source(configFile, absolute), 0);
       }
       return value == null || isTrue(value);
-    } catch (IOException e) {
+    } catch (IOException | InvalidPathException | DirectoryIteratorException e) {
       log.warn("{} cannot be determined, WAL is encrypted: {}", NAME, e.getMessage());
       return true;
     }
@@ -116,7 +124,8 @@ final class WalEncryptionSetting {
   }
 
   private @Nullable String fromFile(Source source, int depth) throws IOException {
-    if (depth > MAX_DEPTH) {
+    // files that include two others ten deep are a thousand; WAL waits for this
+    if (depth > MAX_DEPTH || ++filesRead > MAX_FILES) {
       throw new IOException("configuration files include each other: " + source.path());
     }
     byte[] content = read(source);
@@ -202,7 +211,13 @@ final class WalEncryptionSetting {
       return files.read(inside);
     }
     Path p = Path.of(source.path());
-    return Files.exists(p) ? Files.readAllBytes(p) : null;
+    if (!Files.exists(p)) {
+      return null;
+    }
+    if (!Files.isRegularFile(p) || Files.size(p) > MAX_SIZE) {
+      throw new IOException(p + " is no regular file of fitting size");
+    }
+    return Files.readAllBytes(p);
   }
 
   private List<Source> listed(Source directory) throws IOException {

@@ -131,7 +131,7 @@ final class WalStream {
   }
 
   synchronized void learnSegmentSize(long size) {
-    if (size >= 1 << 20 && size <= 1 << 30 && Long.bitCount(size) == 1 && segmentSize != size) {
+    if (ControlData.isSegmentSize(size) && segmentSize != size) {
       if (segmentSize != 0) {
         log.warn("WAL segment size changes from {} to {} bytes", segmentSize, size);
         beginRun("changed segment size");

@@ -67,4 +67,26 @@ class WalEncryptionSettingTest {
     inside.put("sub/w.conf", "PG_TDE.WAL_ENCRYPT=true");
     assertThat(isOn(mount)).isTrue();
   }
+
+  @Test
+  void whatCannotBeReadIsOn(@TempDir Path mount) {
+    // a device without an end, and what is no path
+    for (String file : List.of("/dev/zero", "/a\0b", "/proc")) {
+      inside.put("postmaster.opts", "postgres \"-c\" \"config_file=" + file + "\"");
+      assertThat(isOn(mount)).as(file).isTrue();
+    }
+    inside.remove("postmaster.opts");
+    inside.put("postgresql.conf", "pg_tde.wal_encrypt = off\ninclude_dir '/a\0b'\n");
+    assertThat(isOn(mount)).isTrue();
+  }
+
+  @Test
+  void includesThatMultiplyComeToAnEnd(@TempDir Path mount) {
+    // 20 to the 10th
+    inside.put("postgresql.conf", "pg_tde.wal_encrypt = off\n" + "include '0'\n".repeat(20));
+    for (int i = 0; i < 9; i++) {
+      inside.put("" + i, ("include '" + (i + 1) + "'\n").repeat(20));
+    }
+    assertThat(isOn(mount)).isTrue();
+  }
 }

@@ -127,10 +127,25 @@ public final class ClusterLock implements AutoCloseable {
       Posix.close(fd);
     }
     try {
-      return Optional.of(JSON.readValue(Files.readAllBytes(file), Holder.class));
+      return Optional.of(parse(Files.readAllBytes(file)));
     } catch (IOException e) {
       return Optional.of(Holder.UNKNOWN);
     }
+  }
+
+  /**
+   * Reads what a holder has written. Whoever can write in the cipher directory can write it too, so
+   * nothing is taken for granted.
+   */
+  static Holder parse(byte[] content) throws IOException {
+    Holder holder = JSON.readValue(content, Holder.class);
+    return holder == null || holder.command == null || isNoPath(holder.socket)
+        ? Holder.UNKNOWN
+        : holder;
+  }
+
+  private static boolean isNoPath(@Nullable String path) {
+    return path != null && (!path.startsWith("/") || path.indexOf(0) >= 0);
   }
 
   /** Tells others where the daemon's control socket and its mount are. */

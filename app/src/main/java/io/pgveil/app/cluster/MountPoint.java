@@ -3,6 +3,8 @@ package io.pgveil.app.cluster;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.Modes;
+import io.pgveil.fuse.Mounts;
+import io.pgveil.fuse.Mounts.Mount;
 import io.pgveil.linux.ByteString;
 import io.pgveil.linux.Errno;
 import io.pgveil.linux.Posix;
@@ -12,7 +14,6 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -23,13 +24,6 @@ import org.slf4j.LoggerFactory;
 public final class MountPoint {
   /** File system type of our mounts in /proc/self/mountinfo. */
   public static final String TYPE = "fuse.pgveil";
-
-  /**
-   * A line of /proc/self/mountinfo.
-   *
-   * @param source for our mounts the cipher directory
-   */
-  record Entry(Path mountPoint, String type, String source) {}
 
   private static final Logger LOG = LoggerFactory.getLogger(MountPoint.class);
 
@@ -46,10 +40,10 @@ public final class MountPoint {
    */
   public static Path prepare(Path directory, Path cipherDirectory) throws CommandException {
     Path path = directory.toAbsolutePath().normalize();
-    Optional<Entry> existing = find(path);
+    Optional<Mount> existing = find(path);
     if (existing.isPresent()
-        && existing.get().type.equals(TYPE)
-        && existing.get().source.equals(cipherDirectory.toString())) {
+        && existing.get().type().equals(TYPE)
+        && existing.get().source().equals(ByteString.of(cipherDirectory))) {
       LOG.warn("removing the mount on {} that a daemon has left when it died", path);
       detach(path, true);
       existing = find(path);
@@ -99,19 +93,23 @@ public final class MountPoint {
   }
 
   /** The mount on exactly this directory, the topmost if there are several. */
-  static Optional<Entry> find(Path directory) throws CommandException {
+  static Optional<Mount> find(Path directory) throws CommandException {
+    String path = ByteString.of(directory);
     return mounts().stream()
-        .filter(e -> e.mountPoint.equals(directory))
+        .filter(m -> m.mountPoint().equals(path))
         .reduce((first, second) -> second);
   }
 
   /** The mount of ours on this directory, or the one that serves this cipher directory. */
-  static Entry requireOurs(Path directory) throws CommandException {
+  static Mount requireOurs(Path directory) throws CommandException {
     Path path = directory.toAbsolutePath().normalize();
     Path cipher = Layout.cipherDirectory(path);
     return mounts().stream()
-        .filter(e -> e.type.equals(TYPE))
-        .filter(e -> e.mountPoint.equals(path) || e.source.equals(cipher.toString()))
+        .filter(m -> m.type().equals(TYPE))
+        .filter(
+            m ->
+                m.mountPoint().equals(ByteString.of(path))
+                    || m.source().equals(ByteString.of(cipher)))
         .reduce((first, second) -> second)
         .orElseThrow(
             () ->
@@ -129,13 +127,14 @@ public final class MountPoint {
    * @return the mount point
    */
   public static Path unmount(Path directory) throws CommandException {
-    Entry entry = requireOurs(directory);
-    detach(entry.mountPoint, false);
-    Path cipher = Path.of(entry.source);
+    Mount mount = requireOurs(directory);
+    Path mountPoint = Path.of(ByteString.toText(mount.mountPoint()));
+    detach(mountPoint, false);
+    Path cipher = Path.of(ByteString.toText(mount.source()));
     if (Files.isDirectory(cipher.resolve(CipherDirectory.KEYS))) {
       ClusterLock.await(cipher, "umount").close();
     }
-    return entry.mountPoint;
+    return mountPoint;
   }
 
   /**
@@ -180,45 +179,16 @@ public final class MountPoint {
     }
   }
 
-  private static List<Entry> mounts() throws CommandException {
-    Path file = Path.of("/proc/self/mountinfo");
+  private static List<Mount> mounts() throws CommandException {
     try {
-      return parse(Files.readAllLines(file));
+      return Mounts.all();
     } catch (IOException e) {
       throw new CommandException(
-              ExitCode.IO_ERROR, "cannot list mounts", file, CommandException.reason(e))
+              ExitCode.IO_ERROR,
+              "cannot list mounts",
+              Path.of("/proc/self/mountinfo"),
+              CommandException.reason(e))
           .causedBy(e);
     }
-  }
-
-  /**
-   * Reads mountinfo (proc_pid_mountinfo(5)): the fields behind {@code " - "} are type and source.
-   */
-  static List<Entry> parse(List<String> lines) {
-    List<Entry> entries = new ArrayList<>();
-    for (String line : lines) {
-      int separator = line.indexOf(" - ");
-      String[] left = line.split(" ", -1);
-      String[] right = line.substring(separator + 3).split(" ", -1);
-      if (separator > 0 && left.length > 5 && right.length > 1) {
-        entries.add(new Entry(Path.of(unescape(left[4])), right[0], unescape(right[1])));
-      }
-    }
-    return entries;
-  }
-
-  /** Space, tab, newline and backslash are written as three octal digits. */
-  private static String unescape(String field) {
-    StringBuilder out = new StringBuilder();
-    for (int i = 0; i < field.length(); i++) {
-      char c = field.charAt(i);
-      if (c == '\\' && i + 4 <= field.length()) {
-        out.append((char) Integer.parseInt(field.substring(i + 1, i + 4), 8));
-        i += 3;
-      } else {
-        out.append(c);
-      }
-    }
-    return out.toString();
   }
 }

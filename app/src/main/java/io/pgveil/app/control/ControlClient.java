@@ -118,7 +118,7 @@ public final class ControlClient {
       if (line == null) {
         throw new IOException("it closed the connection");
       }
-      reply = ControlServer.JSON.readValue(line, Reply.class);
+      reply = parse(line);
     } catch (IOException e) {
       throw new CommandException(
               ExitCode.DAEMON_UNREACHABLE,
@@ -129,6 +129,15 @@ public final class ControlClient {
     }
     if (reply instanceof Reply.Failed failed) {
       throw failed.toException();
+    }
+    return reply;
+  }
+
+  /** Reads an answer; the other end may be anything. */
+  static Reply parse(String line) throws IOException {
+    Reply reply = ControlServer.JSON.readValue(line, Reply.class);
+    if (reply == null) {
+      throw new IOException("its answer is null");
     }
     return reply;
   }

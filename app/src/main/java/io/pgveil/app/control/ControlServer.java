@@ -1,6 +1,7 @@
 package io.pgveil.app.control;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonMappingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
@@ -148,16 +149,20 @@ public final class ControlServer implements AutoCloseable {
       LineReader lines = new LineReader(client, MAX_LINE);
       String line;
       while ((line = lines.next()) != null) {
-        write(client, answer(line));
+        write(client, answer(line, executor));
       }
     } catch (IOException e) {
       LOG.warn("a control connection failed: {}", CommandException.reason(e));
     }
   }
 
-  private Reply answer(String line) {
+  /** Has one request executed; every line has an answer. */
+  static Reply answer(String line, Executor executor) {
     try {
       Request request = JSON.readValue(line, Request.class);
+      if (request == null) {
+        throw new JsonMappingException(null, "null is none");
+      }
       LOG.debug("{}", request);
       return executor.execute(request);
     } catch (CommandException e) {

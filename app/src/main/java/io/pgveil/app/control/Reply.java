@@ -7,6 +7,7 @@ import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Answer to a {@link Request}. */
@@ -21,10 +22,20 @@ import org.jspecify.annotations.Nullable;
 @JsonInclude(JsonInclude.Include.NON_NULL)
 public sealed interface Reply {
   /** It was done, as one line of text. */
-  record Done(String text) implements Reply {}
+  record Done(String text) implements Reply {
+    public Done {
+      Objects.requireNonNull(text);
+    }
+  }
 
   /** It could not be done; nothing was changed. */
   record Failed(ExitCode exitCode, String message, String remedy) implements Reply {
+    public Failed {
+      Objects.requireNonNull(exitCode);
+      Objects.requireNonNull(message);
+      Objects.requireNonNull(remedy);
+    }
+
     static Failed of(CommandException e) {
       return new Failed(e.exitCode(), String.valueOf(e.getMessage()), e.remedy());
     }
@@ -52,10 +63,20 @@ public sealed interface Reply {
       int walRanges,
       boolean walEncrypted,
       List<String> warnings)
-      implements Reply {}
+      implements Reply {
+    public Status {
+      Objects.requireNonNull(cipherDirectory);
+      scopes = List.copyOf(scopes);
+      warnings = List.copyOf(warnings);
+    }
+  }
 
   /** Principal keys by scope. */
-  record Keys(List<ScopeKey> keys) implements Reply {}
+  record Keys(List<ScopeKey> keys) implements Reply {
+    public Keys {
+      keys = List.copyOf(keys);
+    }
+  }
 
   /**
    * A scope and its principal key.
@@ -73,11 +94,25 @@ public sealed interface Reply {
       @Nullable String provider,
       @Nullable Integer providerId,
       @Nullable String created,
-      int internalKeys) {}
+      int internalKeys) {
+    public ScopeKey {
+      Objects.requireNonNull(scope);
+    }
+  }
 
   /** Key providers. */
-  record Providers(List<Provider> providers) implements Reply {}
+  record Providers(List<Provider> providers) implements Reply {
+    public Providers {
+      providers = List.copyOf(providers);
+    }
+  }
 
   /** One key provider; options hold addresses and paths of credentials, not the credentials. */
-  record Provider(int id, String name, String type, Map<String, String> options) {}
+  record Provider(int id, String name, String type, Map<String, String> options) {
+    public Provider {
+      Objects.requireNonNull(name);
+      Objects.requireNonNull(type);
+      Objects.requireNonNull(options);
+    }
+  }
 }

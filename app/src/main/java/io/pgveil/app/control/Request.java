@@ -3,7 +3,10 @@ package io.pgveil.app.control;
 import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.annotation.JsonSubTypes;
 import com.fasterxml.jackson.annotation.JsonTypeInfo;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,21 +40,61 @@ public sealed interface Request {
     };
   }
 
+  /** Refuses what no command sends, before it reaches somebody who would have to think of it. */
+  private static void check(@Nullable Long database, @Nullable String... names) {
+    for (String name : names) {
+      Objects.requireNonNull(name, "a name is missing");
+    }
+    if (database != null) {
+      checkOid(database);
+    }
+  }
+
+  private static void checkOid(long oid) {
+    if (oid < 0 || oid > 0xffff_ffffL) {
+      throw new IllegalArgumentException(oid + " is no OID");
+    }
+  }
+
+  /** A copy, in the order of the original: options are stored as they were given. */
+  private static Map<String, String> ordered(Map<String, String> options) {
+    Map<String, String> copy = new LinkedHashMap<>();
+    options.forEach((name, value) -> copy.put(name, Objects.requireNonNull(value, name)));
+    return Collections.unmodifiableMap(copy);
+  }
+
   /** Scopes, principal keys, numbers of internal keys and WAL ranges. */
   record Status() implements Request {}
 
   /** Makes a new principal key in a provider; nothing uses it yet. */
-  record CreateKey(String key, String provider, @Nullable Long database) implements Request {}
+  record CreateKey(String key, String provider, @Nullable Long database) implements Request {
+    public CreateKey {
+      check(database, key, provider);
+    }
+  }
 
   /** Makes a principal key the one of a scope, rotating to it if the scope has one. */
   record SetKey(long scope, String key, String provider, @Nullable Long database)
-      implements Request {}
+      implements Request {
+    public SetKey {
+      checkOid(scope);
+      check(database, key, provider);
+    }
+  }
 
   /** Fetches the principal key of a scope anew and compares it with the one in use. */
-  record VerifyKey(long scope) implements Request {}
+  record VerifyKey(long scope) implements Request {
+    public VerifyKey {
+      checkOid(scope);
+    }
+  }
 
   /** Takes the principal key off a scope; it stays in its provider. */
-  record DeleteKey(long scope) implements Request {}
+  record DeleteKey(long scope) implements Request {
+    public DeleteKey {
+      checkOid(scope);
+    }
+  }
 
   /** The principal key of every scope. */
   record ListKeys() implements Request {}
@@ -59,16 +102,34 @@ public sealed interface Request {
   /** Registers a key provider. */
   record AddProvider(
       String provider, String type, Map<String, String> options, @Nullable Long database)
-      implements Request {}
+      implements Request {
+    public AddProvider {
+      check(database, provider, type);
+      options = ordered(options);
+    }
+  }
 
   /** Gives a key provider other options, after proving that they lead to the keys in use. */
   record ChangeProvider(
       String provider, String type, Map<String, String> options, @Nullable Long database)
-      implements Request {}
+      implements Request {
+    public ChangeProvider {
+      check(database, provider, type);
+      options = ordered(options);
+    }
+  }
 
   /** Removes a key provider that no key in use comes from. */
-  record DeleteProvider(String provider, @Nullable Long database) implements Request {}
+  record DeleteProvider(String provider, @Nullable Long database) implements Request {
+    public DeleteProvider {
+      check(database, provider);
+    }
+  }
 
   /** The key providers of a database, or the global ones. */
-  record ListProviders(@Nullable Long database) implements Request {}
+  record ListProviders(@Nullable Long database) implements Request {
+    public ListProviders {
+      check(database);
+    }
+  }
 }

@@ -1,5 +1,6 @@
 package io.pgveil.app.error;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.DirectoryNotEmptyException;
@@ -52,6 +53,8 @@ public final class CommandException extends Exception {
           case DirectoryNotEmptyException _ -> "the directory is not empty";
           case NotDirectoryException _ -> "not a directory";
           case FileSystemException f when f.getReason() != null -> f.getReason();
+          // without the place in the text, which the other message adds on lines of its own
+          case JsonProcessingException j -> j.getOriginalMessage();
           default -> e.getMessage() == null ? e.toString() : e.getMessage();
         };
     return e instanceof FileSystemException f && f.getFile() != null

@@ -8,23 +8,10 @@ import io.pgveil.app.error.ExitCode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermission;
-import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class MountPointTest {
-  @Test
-  void mountinfoIsReadWithEscapesAndOptionalFields() {
-    assertThat(
-            MountPoint.parse(
-                List.of(
-                    "36 35 98:0 /mnt1 /mnt/a\\040b rw,noatime master:1 shared:2 - ext3 /dev/root rw",
-                    "40 35 0:55 / /srv/pg rw - fuse.pgveil /srv/c\\134d rw,user_id=0")))
-        .containsExactly(
-            new MountPoint.Entry(Path.of("/mnt/a b"), "ext3", "/dev/root"),
-            new MountPoint.Entry(Path.of("/srv/pg"), "fuse.pgveil", "/srv/c\\d"));
-  }
-
   @Test
   void hazard16_theBareMountPointIsClosedToPostgres(@TempDir Path root) throws Exception {
     Path mount = Files.createDirectory(root.resolve("mount"));

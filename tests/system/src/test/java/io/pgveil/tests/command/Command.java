@@ -69,6 +69,15 @@ record Command(List<String> words, Map<String, String> environment, Path working
     return builder;
   }
 
+  /** Whether there is such a program, and it succeeds. */
+  boolean runs() {
+    try {
+      return run().code() == 0;
+    } catch (IOException e) {
+      return false;
+    }
+  }
+
   /** Starts it and leaves it running. */
   Running start() throws IOException {
     Process process = builder().start();

@@ -1,50 +1,70 @@
 package io.pgveil.tests.command;
 
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
+import static java.nio.charset.StandardCharsets.UTF_16LE;
+import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Base64;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableSet;
-import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
-/** Looks for known keys: as they are, as hexadecimal digits and as Base64. */
+/**
+ * Looks for known keys, as they are, as hexadecimal digits and as Base64, and for known texts, in
+ * UTF-8 and in UTF-16 as a Java heap may have them.
+ */
 final class SecretSearch {
   private static final int BLOCK = 1 << 20;
   private static final int LONGEST = 128;
 
   /** Needles by their first byte. */
-  private final Map<Byte, List<Needle>> needles = new TreeMap<>();
+  private final @Nullable Needle[] needles = new Needle[256];
 
   private long bytes;
 
-  private record Needle(String name, byte[] form) {}
+  /** One of those that begin with the same byte, with the others. */
+  private record Needle(String name, byte[] form, @Nullable Needle next) {}
 
   /**
    * @param keys by the names under which they are reported
+   * @param texts likewise
    */
-  SecretSearch(Map<String, byte[]> keys) {
+  SecretSearch(Map<String, byte[]> keys, Map<String, String> texts) {
+    texts.forEach(
+        (name, text) -> {
+          add(name, text.getBytes(UTF_8));
+          add(name + " (UTF-16)", text.getBytes(UTF_16LE));
+          add(name + " (Base64)", base64(text.getBytes(UTF_8)));
+        });
     keys.forEach(
         (name, key) -> {
           add(name, key);
           add(name + " (hex)", HexFormat.of().formatHex(key).getBytes(ISO_8859_1));
           add(name + " (HEX)", HexFormat.of().withUpperCase().formatHex(key).getBytes(ISO_8859_1));
-          add(
-              name + " (Base64)",
-              Base64.getEncoder().withoutPadding().encodeToString(key).getBytes(ISO_8859_1));
+          add(name + " (Base64)", base64(key));
         });
   }
 
+  /** Without texts. */
+  SecretSearch(Map<String, byte[]> keys) {
+    this(keys, Map.of());
+  }
+
+  private static byte[] base64(byte[] bytes) {
+    return Base64.getEncoder().withoutPadding().encode(bytes);
+  }
+
   private void add(String name, byte[] form) {
-    needles.computeIfAbsent(form[0], b -> new ArrayList<>()).add(new Needle(name, form));
+    int first = form[0] & 0xff;
+    needles[first] = new Needle(name, form, needles[first]);
   }
 
   /** What is found in one file. */
@@ -104,14 +124,10 @@ final class SecretSearch {
   }
 
   private void search(byte[] buffer, int end, NavigableSet<String> found) {
-    boolean[] first = new boolean[256];
-    needles.keySet().forEach(b -> first[b & 0xff] = true);
     for (int i = 0; i < end; i++) {
-      if (first[buffer[i] & 0xff]) {
-        for (Needle n : needles.getOrDefault(buffer[i], List.of())) {
-          if (matches(buffer, i, end, n.form)) {
-            found.add(n.name);
-          }
+      for (Needle n = needles[buffer[i] & 0xff]; n != null; n = n.next) {
+        if (matches(buffer, i, end, n.form)) {
+          found.add(n.name);
         }
       }
     }
