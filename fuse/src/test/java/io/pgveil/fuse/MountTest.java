@@ -101,7 +101,12 @@ class MountTest {
     assertThat(fileSystem.info())
         .isEqualTo(mount.session.info())
         .isEqualTo(
-            new FileSystem.SessionInfo(mount.session.info().protocolMinor(), true, 1 << 20, 256));
+            new FileSystem.SessionInfo(
+                mount.session.info().protocolMinor(),
+                true,
+                1 << 20,
+                256,
+                mount.session.info().ioUring()));
     assertThat(mount.session.info().protocolMinor()).isBetween(31, Protocol.MINOR_NEWEST);
     assertThat(mount.session.mountEntry().type()).isEqualTo("fuse.pgveil");
   }

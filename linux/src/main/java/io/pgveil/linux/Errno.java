@@ -33,6 +33,7 @@ public final class Errno {
   public static final int ENODATA = 61;
   public static final int EOPNOTSUPP = 95;
   public static final int ENOTCONN = 107;
+  public static final int ECANCELED = 125;
   public static final int ESTALE = 116;
   public static final int EDQUOT = 122;
 
@@ -70,6 +71,7 @@ public final class Errno {
       case ELOOP -> "ELOOP, too many levels of symbolic links";
       case EOPNOTSUPP -> "EOPNOTSUPP, operation not supported";
       case ENOTCONN -> "ENOTCONN, transport endpoint is not connected";
+      case ECANCELED -> "ECANCELED, operation canceled";
       case ESTALE -> "ESTALE, stale file handle";
       case EDQUOT -> "EDQUOT, disk quota exceeded";
       default -> "errno " + e;
