@@ -23,6 +23,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
@@ -54,10 +55,19 @@ public final class DataDirectory implements AutoCloseable {
    * Sizes that a test makes small.
    *
    * @param idleFiles descriptors kept of files that nobody has open
+   * @param idleWrittenFiles as well, of those with something to sync
    * @param housekeepingMillis between two rounds of {@link #housekeeping}, 0 for none
    */
-  record Tuning(int idleFiles, long housekeepingMillis) {
-    static final Tuning DEFAULT = new Tuning(512, 2000);
+  record Tuning(int idleFiles, int idleWrittenFiles, long housekeepingMillis) {
+    private static final int MOST_WRITTEN = 8192;
+
+    static final Tuning DEFAULT = new Tuning(512, mostWritten(), 2000);
+
+    /** A part of the descriptors that this process may have. */
+    private static int mostWritten() {
+      long descriptors = Posix.getrlimit(Posix.RLIMIT_NOFILE)[1];
+      return descriptors < 0 ? MOST_WRITTEN : (int) Math.clamp(descriptors / 8, 64, MOST_WRITTEN);
+    }
   }
 
   /**
@@ -107,7 +117,8 @@ public final class DataDirectory implements AutoCloseable {
   private final ScheduledExecutorService reaper;
   private final SecureRandom random = new SecureRandom();
   private final AtomicLong staged = new AtomicLong();
-  private final DeferredPages.Budget deferredBudget = new DeferredPages.Budget(16 << 20);
+  private final DeferredPages.Budget deferredBudget =
+      new DeferredPages.Budget(16 << 20, this::flushSoon);
 
   // key of this daemon run, for what need not be read after it
   private final byte[] spillKeyId = new byte[16];
@@ -310,6 +321,15 @@ public final class DataDirectory implements AutoCloseable {
     wal.close();
     Arrays.fill(spillKey, (byte) 0);
     views.keySet().forEach(v -> Posix.close(v.rootFd()));
+  }
+
+  /** Too much waits for durable keys. */
+  private void flushSoon() {
+    try {
+      reaper.execute(this::housekeeping);
+    } catch (RejectedExecutionException e) {
+      // it ends, and writes everything
+    }
   }
 
   /** Writes what waits for durable keys and ends the keys of files that are durably gone. */

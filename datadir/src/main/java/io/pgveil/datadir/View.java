@@ -54,7 +54,11 @@ final class View implements FileSystem {
     this.backing = dataDirectory.backing();
     this.rootFd = rootFd;
     this.asRoot = Posix.geteuid() == 0;
-    this.idle = new IdleFiles(dataDirectory.tuning().idleFiles(), this::closeIdle);
+    this.idle =
+        new IdleFiles(
+            dataDirectory.tuning().idleFiles(),
+            dataDirectory.tuning().idleWrittenFiles(),
+            this::closeIdle);
     Stat s = new Stat();
     int r = backing.fstat(rootFd, s);
     if (r < 0) {
@@ -1230,6 +1234,7 @@ final class View implements FileSystem {
 
   private void release(Node n) {
     boolean becameIdle = false;
+    boolean unsynced = false;
     synchronized (n) {
       OpenFile f = n.open;
       if (f == null || --f.users > 0) {
@@ -1239,10 +1244,11 @@ final class View implements FileSystem {
         close(n, f);
       } else {
         becameIdle = true;
+        unsynced = f.dirty;
       }
     }
     if (becameIdle) {
-      idle.add(n);
+      idle.add(n, unsynced);
     }
   }
 
