@@ -66,7 +66,7 @@ public final class DataDirectory implements AutoCloseable {
     /** A part of the descriptors that this process may have. */
     private static int mostWritten() {
       long descriptors = Posix.getrlimit(Posix.RLIMIT_NOFILE)[1];
-      return descriptors < 0 ? MOST_WRITTEN : (int) Math.clamp(descriptors / 8, 64, MOST_WRITTEN);
+      return descriptors < 0 ? MOST_WRITTEN : Math.clamp(descriptors / 8, 64, MOST_WRITTEN);
     }
   }
 
