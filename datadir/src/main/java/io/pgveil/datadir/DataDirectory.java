@@ -22,6 +22,8 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
@@ -115,6 +117,10 @@ public final class DataDirectory implements AutoCloseable {
   private final View mainView;
   private final Map<View, Path> views = new LinkedHashMap<>();
   private final ScheduledExecutorService reaper;
+
+  /** Files with pages that wait for a durable key, and some that have none any more. */
+  private final Set<OpenFile> waiting = ConcurrentHashMap.newKeySet();
+
   private final SecureRandom random = new SecureRandom();
   private final AtomicLong staged = new AtomicLong();
   private final DeferredPages.Budget deferredBudget =
@@ -323,6 +329,36 @@ public final class DataDirectory implements AutoCloseable {
     views.keySet().forEach(v -> Posix.close(v.rootFd()));
   }
 
+  /** Pages of {@code file} wait for its key. */
+  void waiting(OpenFile file) {
+    waiting.add(file);
+  }
+
+  /**
+   * Makes all keys durable and writes all pages that waited for them. What fails is logged, kept as
+   * the file's error, reported to whoever syncs the file, and tried again. The caller holds no
+   * content lock.
+   */
+  void writeWaiting() {
+    if (waiting.isEmpty()) {
+      return;
+    }
+    try {
+      keys.sync();
+    } catch (KeyException e) {
+      log.error("key files cannot be synced, pages go on waiting: {}", e.getMessage());
+      return;
+    }
+    for (OpenFile f : waiting) {
+      waiting.remove(f);
+      int r = f.flush();
+      if (r < 0) {
+        log.error("pages of {}: {}", f.relation, Errno.describe(r));
+        waiting.add(f);
+      }
+    }
+  }
+
   /** Too much waits for durable keys. */
   private void flushSoon() {
     try {
@@ -335,10 +371,7 @@ public final class DataDirectory implements AutoCloseable {
   /** Writes what waits for durable keys and ends the keys of files that are durably gone. */
   void housekeeping() {
     try {
-      if (deferredBudget.isUsed()) {
-        keys.sync();
-        views.keySet().forEach(View::flushDeferred);
-      }
+      writeWaiting();
       relations.reap();
     } catch (KeyException | RuntimeException e) {
       // a scheduled task that throws is never run again

@@ -47,10 +47,6 @@ final class DeferredPages {
         told.set(false);
       }
     }
-
-    boolean isUsed() {
-      return used.get() > 0;
-    }
   }
 
   private final Budget budget;

@@ -1320,7 +1320,11 @@ final class View implements FileSystem {
           continue;
         }
         f.dirty = true;
-        return change.apply(f.content);
+        int r = change.apply(f.content);
+        if (f.content.hasDeferred()) {
+          dataDirectory.waiting(f);
+        }
+        return r;
       } catch (RuntimeException e) {
         log.error("node {}: unexpected failure", n.id, e);
         return -Errno.EIO;
@@ -1504,6 +1508,11 @@ final class View implements FileSystem {
     if (f == null) {
       return -Errno.EBADF;
     }
+    if (f.content.hasDeferred()) {
+      // whoever syncs one new file goes on with the others: all their pages at once, so that the
+      // device and the journal of the file system below have one piece of work instead of many
+      dataDirectory.writeWaiting();
+    }
     int r = f.sync(dataOnly);
     if (r < 0) {
       log.error("sync of node {} ({}): {}", id, f.kind, Errno.describe(r));
@@ -1683,19 +1692,6 @@ final class View implements FileSystem {
     out.nameMax = (int) Memory.getLong(s.io + 64);
     out.fragmentSize = (int) Memory.getLong(s.io + 72);
     return 0;
-  }
-
-  /** Writes what waits for a durable key; called from a background thread. */
-  void flushDeferred() {
-    for (Node n : nodes.values()) {
-      OpenFile f = n.open;
-      if (f != null && f.content.hasDeferred()) {
-        int r = f.flush();
-        if (r < 0) {
-          log.error("node {} ({}): {}", n.id, f.relation, Errno.describe(r));
-        }
-      }
-    }
   }
 
   /** The path of {@code n} for the daemon's own use; null when unlinked. */

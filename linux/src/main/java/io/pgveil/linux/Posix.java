@@ -145,6 +145,8 @@ public final class Posix {
         bind("getdents64", JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG);
     static final MethodHandle FSTATFS = bind("fstatfs", JAVA_INT, JAVA_INT, JAVA_LONG);
     static final MethodHandle SYNCFS = bind("syncfs", JAVA_INT, JAVA_INT);
+    static final MethodHandle SYNC_FILE_RANGE =
+        bind("sync_file_range", JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
     static final MethodHandle FLOCK = bind("flock", JAVA_INT, JAVA_INT, JAVA_INT);
     static final MethodHandle DUP = bind("dup", JAVA_INT, JAVA_INT);
     static final MethodHandle IOCTL =
@@ -419,6 +421,17 @@ public final class Posix {
     Scratch s = SCRATCH.get();
     try {
       int r = (int) FDATASYNC.invokeExact(s.errno, fd);
+      return r < 0 ? s.failure() : r;
+    } catch (Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Begins to write a file's changed pages to the device; waits for none and promises nothing. */
+  public static int startWriteback(int fd) {
+    Scratch s = SCRATCH.get();
+    try {
+      int r = (int) Lazy.SYNC_FILE_RANGE.invokeExact(s.errno, fd, 0L, 0L, 2);
       return r < 0 ? s.failure() : r;
     } catch (Throwable t) {
       throw unexpected(t);
