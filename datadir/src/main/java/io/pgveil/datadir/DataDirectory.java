@@ -349,7 +349,7 @@ public final class DataDirectory implements AutoCloseable {
       log.error("key files cannot be synced, pages go on waiting: {}", e.getMessage());
       return;
     }
-    for (OpenFile f : waiting) {
+    for (OpenFile f : List.copyOf(waiting)) {
       waiting.remove(f);
       int r = f.flush();
       if (r < 0) {
@@ -373,7 +373,7 @@ public final class DataDirectory implements AutoCloseable {
     try {
       writeWaiting();
       relations.reap();
-    } catch (KeyException | RuntimeException e) {
+    } catch (RuntimeException e) {
       // a scheduled task that throws is never run again
       log.error("housekeeping: {}", e.getMessage(), e);
     }
