@@ -57,7 +57,13 @@ class MountTest {
   @BeforeEach
   void mount() throws Exception {
     root = Files.createDirectory(temp.resolve("mnt"));
-    mount = new MountFixture(fileSystem, MountOptions.at(root).threads(4).build());
+    MountOptions.Builder options = MountOptions.at(root).threads(4).ioUring(overIoUring());
+    mount = new MountFixture(fileSystem, options.build());
+    assertThat(mount.session.info().ioUring()).isEqualTo(overIoUring());
+  }
+
+  boolean overIoUring() {
+    return false;
   }
 
   @AfterEach
