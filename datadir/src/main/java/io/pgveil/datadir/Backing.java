@@ -47,6 +47,10 @@ public class Backing {
     return Posix.fdatasync(fd);
   }
 
+  public int startWriteback(int fd) {
+    return Posix.startWriteback(fd);
+  }
+
   public int syncfs(int fd) {
     return Posix.syncfs(fd);
   }

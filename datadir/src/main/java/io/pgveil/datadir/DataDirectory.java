@@ -22,7 +22,10 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
@@ -54,10 +57,19 @@ public final class DataDirectory implements AutoCloseable {
    * Sizes that a test makes small.
    *
    * @param idleFiles descriptors kept of files that nobody has open
+   * @param idleWrittenFiles as well, of those with something to sync
    * @param housekeepingMillis between two rounds of {@link #housekeeping}, 0 for none
    */
-  record Tuning(int idleFiles, long housekeepingMillis) {
-    static final Tuning DEFAULT = new Tuning(512, 2000);
+  record Tuning(int idleFiles, int idleWrittenFiles, long housekeepingMillis) {
+    private static final int MOST_WRITTEN = 8192;
+
+    static final Tuning DEFAULT = new Tuning(512, mostWritten(), 2000);
+
+    /** A part of the descriptors that this process may have. */
+    private static int mostWritten() {
+      long descriptors = Posix.getrlimit(Posix.RLIMIT_NOFILE)[1];
+      return descriptors < 0 ? MOST_WRITTEN : Math.clamp(descriptors / 8, 64, MOST_WRITTEN);
+    }
   }
 
   /**
@@ -105,9 +117,14 @@ public final class DataDirectory implements AutoCloseable {
   private final View mainView;
   private final Map<View, Path> views = new LinkedHashMap<>();
   private final ScheduledExecutorService reaper;
+
+  /** Files with pages that wait for a durable key, and some that have none any more. */
+  private final Set<OpenFile> waiting = ConcurrentHashMap.newKeySet();
+
   private final SecureRandom random = new SecureRandom();
   private final AtomicLong staged = new AtomicLong();
-  private final DeferredPages.Budget deferredBudget = new DeferredPages.Budget(16 << 20);
+  private final DeferredPages.Budget deferredBudget =
+      new DeferredPages.Budget(16 << 20, this::flushSoon);
 
   // key of this daemon run, for what need not be read after it
   private final byte[] spillKeyId = new byte[16];
@@ -315,16 +332,52 @@ public final class DataDirectory implements AutoCloseable {
     views.keySet().forEach(v -> Posix.close(v.rootFd()));
   }
 
+  /** Pages of {@code file} wait for its key. */
+  void waiting(OpenFile file) {
+    waiting.add(file);
+  }
+
+  /**
+   * Makes all keys durable and writes all pages that waited for them. What fails is logged, kept as
+   * the file's error, reported to whoever syncs the file, and tried again. The caller holds no
+   * content lock.
+   */
+  void writeWaiting() {
+    if (waiting.isEmpty()) {
+      return;
+    }
+    try {
+      keys.sync();
+    } catch (KeyException e) {
+      log.error("key files cannot be synced, pages go on waiting: {}", e.getMessage());
+      return;
+    }
+    for (OpenFile f : List.copyOf(waiting)) {
+      waiting.remove(f);
+      int r = f.flush();
+      if (r < 0) {
+        log.error("pages of {}: {}", f.relation, Errno.describe(r));
+        waiting.add(f);
+      }
+    }
+  }
+
+  /** Too much waits for durable keys. */
+  private void flushSoon() {
+    try {
+      reaper.execute(this::housekeeping);
+    } catch (RejectedExecutionException e) {
+      // it ends, and writes everything
+    }
+  }
+
   /** Writes what waits for durable keys and ends the keys of files that are durably gone. */
   void housekeeping() {
     try {
-      if (deferredBudget.isUsed()) {
-        keys.sync();
-        views.keySet().forEach(View::flushDeferred);
-      }
+      writeWaiting();
       endOrphanKeys();
       relations.reap();
-    } catch (KeyException | RuntimeException e) {
+    } catch (RuntimeException e) {
       // a scheduled task that throws is never run again
       log.error("housekeeping: {}", e.getMessage(), e);
     }

@@ -3,6 +3,7 @@ package io.pgveil.datadir;
 import io.pgveil.linux.Memory;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
@@ -17,14 +18,34 @@ final class DeferredPages {
   /** Bytes that all files together may keep waiting. */
   static final class Budget {
     private final long limit;
+    private final Runnable whenFull;
     private final AtomicLong used = new AtomicLong();
+    private final AtomicBoolean told = new AtomicBoolean();
 
-    Budget(long limit) {
+    /**
+     * @param whenFull is told when there is no room, once until half of it is free again; it may
+     *     not write pages itself, for the caller has a file locked
+     */
+    Budget(long limit, Runnable whenFull) {
       this.limit = limit;
+      this.whenFull = whenFull;
     }
 
-    boolean isUsed() {
-      return used.get() > 0;
+    private boolean take(int bytes) {
+      if (used.addAndGet(bytes) <= limit) {
+        return true;
+      }
+      giveBack(bytes);
+      if (told.compareAndSet(false, true)) {
+        whenFull.run();
+      }
+      return false;
+    }
+
+    private void giveBack(int bytes) {
+      if (used.addAndGet(-bytes) < limit / 2) {
+        told.set(false);
+      }
     }
   }
 
@@ -42,8 +63,7 @@ final class DeferredPages {
 
   /** Takes {@code length} cipher bytes from {@code start}, a page border; false: no room. */
   boolean add(long start, byte[] cipher, int length) {
-    if (budget.used.addAndGet(length) > budget.limit) {
-      budget.used.addAndGet(-length);
+    if (!budget.take(length)) {
       return false;
     }
     for (int p = 0; p < length; p += PAGE) {
@@ -52,7 +72,7 @@ final class DeferredPages {
       System.arraycopy(cipher, p, page, 0, n);
       byte[] old = pages.put(start + p, page);
       if (old != null) {
-        budget.used.addAndGet(-old.length);
+        budget.giveBack(old.length);
       }
     }
     any = true;
@@ -90,7 +110,7 @@ final class DeferredPages {
       for (int i = 0; i < count; i++) {
         pages.pollFirstEntry();
       }
-      budget.used.addAndGet(-length);
+      budget.giveBack(length);
     }
     any = false;
     return 0;
@@ -98,7 +118,7 @@ final class DeferredPages {
 
   void clear() {
     for (byte[] page : pages.values()) {
-      budget.used.addAndGet(-page.length);
+      budget.giveBack(page.length);
     }
     pages.clear();
     any = false;

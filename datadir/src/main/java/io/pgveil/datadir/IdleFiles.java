@@ -7,7 +7,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Files that nobody has open any more but whose descriptor we keep: a bounded number, the oldest
  * goes first. A file with unsynced writes is synced before its descriptor goes, and keeps it if
- * that fails, so that the error reaches whoever syncs later.
+ * that fails, so that the error reaches whoever syncs later. Many of them are kept: PostgreSQL
+ * closes what it made by the hundred and syncs it at the next checkpoint.
  */
 final class IdleFiles {
   /** Closes one idle node unless it is in use again or must be kept. */
@@ -16,44 +17,65 @@ final class IdleFiles {
     boolean closeIdle(Node node);
   }
 
-  private final int limit;
-  private final Closer closer;
-  private final LinkedHashSet<Node> idle = new LinkedHashSet<>(); // guarded by this
+  /** Idle nodes in the order in which they became it. */
+  private static final class Line {
+    final LinkedHashSet<Node> nodes = new LinkedHashSet<>();
+    final int limit;
 
-  IdleFiles(int limit, Closer closer) {
-    this.limit = limit;
+    Line(int limit) {
+      this.limit = limit;
+    }
+
+    @Nullable Node takeOldestTooMany() {
+      if (nodes.size() <= limit) {
+        return null;
+      }
+      Iterator<Node> it = nodes.iterator();
+      Node oldest = it.next();
+      it.remove();
+      return oldest;
+    }
+  }
+
+  private final Closer closer;
+
+  // guarded by this
+  private final Line clean;
+  private final Line written;
+
+  IdleFiles(int limit, int writtenLimit, Closer closer) {
+    this.clean = new Line(limit);
+    this.written = new Line(writtenLimit);
     this.closer = closer;
   }
 
-  void add(Node node) {
+  /**
+   * @param unsynced whether something was written to the node since its last sync
+   */
+  void add(Node node, boolean unsynced) {
+    Line line = unsynced ? written : clean;
     synchronized (this) {
-      idle.add(node);
+      line.nodes.add(node);
     }
     // two at most, or files that must stay would let the set grow for ever
     for (int i = 0; i < 2; i++) {
-      Node victim = oldestTooMany();
+      Node victim;
+      synchronized (this) {
+        victim = line.takeOldestTooMany();
+      }
       if (victim == null) {
         return;
       }
       if (!closer.closeIdle(victim)) {
         synchronized (this) {
-          idle.add(victim);
+          line.nodes.add(victim);
         }
       }
     }
   }
 
-  private synchronized @Nullable Node oldestTooMany() {
-    if (idle.size() <= limit) {
-      return null;
-    }
-    Iterator<Node> it = idle.iterator();
-    Node oldest = it.next();
-    it.remove();
-    return oldest;
-  }
-
   synchronized void remove(Node node) {
-    idle.remove(node);
+    clean.nodes.remove(node);
+    written.nodes.remove(node);
   }
 }

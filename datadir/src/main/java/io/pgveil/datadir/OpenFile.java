@@ -32,7 +32,7 @@ final class OpenFile {
   boolean replaced;
 
   /** Something was written since the last successful sync began. */
-  volatile boolean dirty = true;
+  volatile boolean dirty;
 
   /** A sync failed: every later sync fails too, until the file is emptied or removed. */
   volatile int syncError;

@@ -357,6 +357,8 @@ final class RelationContent extends Content {
     if (known >= 0) {
       Posix.futimens(fd, 0, Posix.UTIME_OMIT, mtime, mtimeNanos);
     }
+    // they should have been on their way to the device by now
+    backing.startWriteback(fd);
     return r;
   }
 

@@ -54,7 +54,11 @@ final class View implements FileSystem {
     this.backing = dataDirectory.backing();
     this.rootFd = rootFd;
     this.asRoot = Posix.geteuid() == 0;
-    this.idle = new IdleFiles(dataDirectory.tuning().idleFiles(), this::closeIdle);
+    this.idle =
+        new IdleFiles(
+            dataDirectory.tuning().idleFiles(),
+            dataDirectory.tuning().idleWrittenFiles(),
+            this::closeIdle);
     Stat s = new Stat();
     int r = backing.fstat(rootFd, s);
     if (r < 0) {
@@ -1230,6 +1234,7 @@ final class View implements FileSystem {
 
   private void release(Node n) {
     boolean becameIdle = false;
+    boolean unsynced = false;
     synchronized (n) {
       OpenFile f = n.open;
       if (f == null || --f.users > 0) {
@@ -1239,10 +1244,11 @@ final class View implements FileSystem {
         close(n, f);
       } else {
         becameIdle = true;
+        unsynced = f.dirty;
       }
     }
     if (becameIdle) {
-      idle.add(n);
+      idle.add(n, unsynced);
     }
   }
 
@@ -1314,7 +1320,11 @@ final class View implements FileSystem {
           continue;
         }
         f.dirty = true;
-        return change.apply(f.content);
+        int r = change.apply(f.content);
+        if (f.content.hasDeferred()) {
+          dataDirectory.waiting(f);
+        }
+        return r;
       } catch (RuntimeException e) {
         log.error("node {}: unexpected failure", n.id, e);
         return -Errno.EIO;
@@ -1498,6 +1508,11 @@ final class View implements FileSystem {
     if (f == null) {
       return -Errno.EBADF;
     }
+    if (f.content.hasDeferred()) {
+      // whoever syncs one new file goes on with the others: all their pages at once, so that the
+      // device and the journal of the file system below have one piece of work instead of many
+      dataDirectory.writeWaiting();
+    }
     int r = f.sync(dataOnly);
     if (r < 0) {
       log.error("sync of node {} ({}): {}", id, f.kind, Errno.describe(r));
@@ -1677,19 +1692,6 @@ final class View implements FileSystem {
     out.nameMax = (int) Memory.getLong(s.io + 64);
     out.fragmentSize = (int) Memory.getLong(s.io + 72);
     return 0;
-  }
-
-  /** Writes what waits for a durable key; called from a background thread. */
-  void flushDeferred() {
-    for (Node n : nodes.values()) {
-      OpenFile f = n.open;
-      if (f != null && f.content.hasDeferred()) {
-        int r = f.flush();
-        if (r < 0) {
-          log.error("node {} ({}): {}", n.id, f.relation, Errno.describe(r));
-        }
-      }
-    }
   }
 
   /** The path of {@code n} for the daemon's own use; null when unlinked. */

@@ -34,7 +34,7 @@ import org.jspecify.annotations.Nullable;
 final class Cluster implements AutoCloseable {
   static final FileSystem.Caller CALLER =
       new FileSystem.Caller(Posix.geteuid(), Posix.getegid(), 1);
-  static final DataDirectory.Tuning TUNING = new DataDirectory.Tuning(512, 0);
+  static final DataDirectory.Tuning TUNING = new DataDirectory.Tuning(512, 512, 0);
   private static final CipherType CIPHER = CipherType.AES_128;
 
   final Path temp;

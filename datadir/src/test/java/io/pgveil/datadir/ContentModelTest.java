@@ -49,7 +49,7 @@ class ContentModelTest {
               size,
               new RelationFile(1663, 5, 16384, -1, 0, 0),
               new PageKeys(),
-              new DeferredPages.Budget(100_000));
+              new DeferredPages.Budget(100_000, () -> {}));
       case SEALED ->
           new SealedContent(
               backing,

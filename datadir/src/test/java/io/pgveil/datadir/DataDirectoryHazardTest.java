@@ -158,7 +158,7 @@ class DataDirectoryHazardTest {
   /** Fails when an idle descriptor is closed without a sync, or its error is lost with it. */
   @Test
   void hazard11EvictionSyncsAndKeepsErrors() throws Exception {
-    try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(3, 0), true)) {
+    try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(3, 3, 0), true)) {
       k.write("f", bytes(1, 100));
       k.backing.failWith(Errno.EIO, sync("f"));
       k.write("g", bytes(2, 100));

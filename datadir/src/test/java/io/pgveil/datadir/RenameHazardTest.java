@@ -338,7 +338,7 @@ class RenameHazardTest {
   /** Fails when a temporary WAL file's key goes with its idle descriptor. */
   @Test
   void hazard3TemporaryWalFileOutlivesManyOtherFiles() throws Exception {
-    try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(2, 0), true)) {
+    try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(2, 2, 0), true)) {
       byte[] content = segment(1, 1);
       k.write("pg_wal/RECOVERYXLOG", content);
       for (int i = 0; i < 20; i++) {

@@ -32,7 +32,7 @@ class StressTest {
   @Test
   @Timeout(value = 60, unit = TimeUnit.SECONDS)
   void concurrentUseKeepsContentsAndLeaksNothing() throws Exception {
-    try (Cluster c = Cluster.create(temp, new DataDirectory.Tuning(5, 0), true)) {
+    try (Cluster c = Cluster.create(temp, new DataDirectory.Tuning(5, 5, 0), true)) {
       c.backing.recording = false;
       for (int i = 0; i < 4; i++) {
         c.write(common(i), filled(0, 4));
@@ -73,7 +73,7 @@ class StressTest {
   @Test
   void inodeNumberThatComesBackIsAnotherFile() throws Exception {
     // no idle descriptors, which would keep the inode
-    try (Cluster c = Cluster.create(temp, new DataDirectory.Tuning(0, 0), true)) {
+    try (Cluster c = Cluster.create(temp, new DataDirectory.Tuning(0, 0, 0), true)) {
       c.mkdir("d");
       c.mkdir("e");
       List<Cluster.Handle> made = new ArrayList<>();

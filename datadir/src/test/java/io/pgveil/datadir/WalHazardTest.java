@@ -165,7 +165,7 @@ class WalHazardTest {
    */
   @Test
   void hazard4LastPageIsFinishedWhenItsFileWasIdle() throws Exception {
-    try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(1, 0), true)) {
+    try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(1, 1, 0), true)) {
       startServer(k);
       WalLeaks leaks = new WalLeaks(k, MB);
       WalPages w = new WalPages(1, MB, MB, 9);

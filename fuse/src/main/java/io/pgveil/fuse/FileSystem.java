@@ -28,8 +28,12 @@ public interface FileSystem {
   /** The session is up, {@code info} says what was negotiated; nothing was asked before. */
   default void started(SessionInfo info) {}
 
-  /** What the kernel and the session agreed on. Sizes in bytes. */
-  record SessionInfo(int protocolMinor, boolean writebackCache, int maxWrite, int maxPages) {}
+  /**
+   * What the kernel and the session agreed on. Sizes in bytes; {@code ioUring}: requests come
+   * through rings.
+   */
+  record SessionInfo(
+      int protocolMinor, boolean writebackCache, int maxWrite, int maxPages, boolean ioUring) {}
 
   /** The kernel asked to end the session (DESTROY) or the connection is gone. */
   default void stopped() {}

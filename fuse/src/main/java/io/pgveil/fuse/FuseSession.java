@@ -82,11 +82,18 @@ public final class FuseSession {
     Mounts.@Nullable Mount mount = null;
     try {
       mount = Mounts.find(options.mountPoint()).orElseThrow();
-      workers.add(new Worker(devices.getFirst(), options.maxWrite()));
-      SessionInfo info = workers.getFirst().handshake(options);
+      DeviceWorker first = new DeviceWorker(devices.getFirst(), options.maxWrite());
+      workers.add(first);
+      List<RingWorker> rings = Rings.prepare(devices.getFirst(), options);
+      workers.addAll(rings);
+      SessionInfo info = first.handshake(options, !rings.isEmpty());
       tuneDevice(mount, options);
-      while (workers.size() < options.threads()) {
-        workers.add(new Worker(cloneDevice(devices), options.maxWrite()));
+      if (!info.ioUring()) {
+        rings.forEach(Worker::close);
+        workers.removeAll(rings);
+        while (workers.size() < options.threads()) {
+          workers.add(new DeviceWorker(cloneDevice(devices), options.maxWrite()));
+        }
       }
       LOG.debug("Mounted {} as {}: {}", options.mountPoint(), mount.device(), info);
       return new FuseSession(fileSystem, mount, options.mountPoint(), info, workers, devices);
@@ -274,7 +281,7 @@ public final class FuseSession {
     long[] counts = new long[Protocol.OPCODES];
     long[] nanos = new long[Protocol.OPCODES];
     for (Worker worker : workers) {
-      worker.counters.addTo(counts, nanos);
+      worker.counters().addTo(counts, nanos);
     }
     List<OperationStatistics> result = new ArrayList<>();
     for (int i = 0; i < Protocol.OPCODES; i++) {

@@ -36,11 +36,13 @@ final class Handshake {
    * Answers the INIT request of {@code size} bytes at {@code in} by a reply of {@link #replySize}
    * bytes at {@code out}.
    *
+   * @param rings whether workers of rings are there, should the kernel offer io_uring: once agreed,
+   *     all requests wait until every queue is served
    * @return what was agreed on; null if the kernel must ask again with our major version
    * @throws MountException if the kernel cannot be served; nothing is to be sent then
    */
-  static @Nullable SessionInfo answer(long in, int size, MountOptions options, long out)
-      throws MountException {
+  static @Nullable SessionInfo answer(
+      long in, int size, MountOptions options, boolean rings, long out) throws MountException {
     if (size < Protocol.IN_HEADER_SIZE + Protocol.argumentSize(Protocol.INIT)
         || Memory.getInt(in) != size
         || Memory.getInt(in + 4) != Protocol.INIT) {
@@ -65,6 +67,7 @@ final class Handshake {
     }
     int wanted = WANTED | (options.writebackCache() ? Protocol.INIT_WRITEBACK_CACHE : 0);
     int flags = Memory.getInt(args + 12) & wanted;
+    boolean overRings = rings && offersRings(args, Memory.getInt(in));
     int used = Math.min(minor, Protocol.MINOR_NEWEST);
     int pages = options.maxWrite() / Protocol.PAGE;
     Memory.putInt(out, replySize());
@@ -78,15 +81,23 @@ final class Handshake {
       return null;
     }
     Memory.putInt(o + 8, Math.max(Memory.getInt(args + 8), options.readAheadKib() << 10));
-    Memory.putInt(o + 12, flags);
+    Memory.putInt(o + 12, flags | (overRings ? Protocol.INIT_EXTENDED : 0));
     Memory.putShort(o + 16, options.maxBackground());
     // Where the kernel begins to call the device congested: three quarters, as it does itself.
     Memory.putShort(o + 18, Math.max(1, options.maxBackground() * 3 / 4));
     Memory.putInt(o + 20, options.maxWrite());
     Memory.putInt(o + 24, 1); // granularity of times in nanoseconds
     Memory.putShort(o + 28, pages);
+    Memory.putInt(o + 32, overRings ? Protocol.INIT2_OVER_IO_URING : 0);
     return new SessionInfo(
-        used, (flags & Protocol.INIT_WRITEBACK_CACHE) != 0, options.maxWrite(), pages);
+        used, (flags & Protocol.INIT_WRITEBACK_CACHE) != 0, options.maxWrite(), pages, overRings);
+  }
+
+  /** Whether the request has a second word of flags with io_uring in it. */
+  private static boolean offersRings(long args, int size) {
+    return size >= Protocol.IN_HEADER_SIZE + 20
+        && (Memory.getInt(args + 12) & Protocol.INIT_EXTENDED) != 0
+        && (Memory.getInt(args + 16) & Protocol.INIT2_OVER_IO_URING) != 0;
   }
 
   static int replySize() {

@@ -15,6 +15,9 @@ import java.nio.file.Path;
  * @param writebackCache the kernel collects writes of files not opened for direct I/O, and owns
  *     their size and modification time
  * @param threads workers; each can be held up by one fsync
+ * @param ioUring serve the queue of each processor on that processor, over io_uring, where the
+ *     kernel offers it (Linux 6.14 with the module parameter {@code fuse.enable_uring}); then
+ *     {@code threads} are divided among the processors, at least two for each
  * @param maxWrite most bytes of one WRITE or READ, a multiple of 4096
  * @param readAheadKib how far the kernel reads ahead; above the kernel's default (128) only where
  *     /sys/class/bdi can be written, that is, as root
@@ -30,6 +33,7 @@ public record MountOptions(
     boolean defaultPermissions,
     boolean writebackCache,
     int threads,
+    boolean ioUring,
     int maxWrite,
     int readAheadKib,
     int maxDirtyPercent,
@@ -71,6 +75,7 @@ public record MountOptions(
     private boolean defaultPermissions = true;
     private boolean writebackCache = true;
     private int threads = Math.clamp(2L * Runtime.getRuntime().availableProcessors(), 8, 32);
+    private boolean ioUring = true;
     private int maxWrite = 1 << 20;
     private int readAheadKib = 1024;
     private int maxDirtyPercent = 20;
@@ -110,6 +115,11 @@ public record MountOptions(
       return this;
     }
 
+    public Builder ioUring(boolean value) {
+      ioUring = value;
+      return this;
+    }
+
     public Builder maxWrite(int value) {
       maxWrite = value;
       return this;
@@ -139,6 +149,7 @@ public record MountOptions(
           defaultPermissions,
           writebackCache,
           threads,
+          ioUring,
           maxWrite,
           readAheadKib,
           maxDirtyPercent,

@@ -140,15 +140,20 @@ public final class Mounts {
     // STATFS is never answered from a cache, unlike attributes; O_PATH asks nothing.
     int fd = Posix.open(mount.mountPoint(), Posix.O_PATH, 0);
     if (fd < 0) {
-      return fd == -Errno.ENOTCONN;
+      return isGone(fd);
     }
     long buffer = Posix.mmapAnonymous(Protocol.PAGE);
     try {
-      return Posix.fstatfs(fd, buffer) == -Errno.ENOTCONN;
+      return isGone(Posix.fstatfs(fd, buffer));
     } finally {
       Posix.munmap(buffer, Protocol.PAGE);
       Posix.close(fd);
     }
+  }
+
+  /** The first two for the moment in which the kernel takes the rings of a dead process apart. */
+  private static boolean isGone(int result) {
+    return result == -Errno.ECANCELED || result == -Errno.ECONNABORTED || result == -Errno.ENOTCONN;
   }
 
   /**

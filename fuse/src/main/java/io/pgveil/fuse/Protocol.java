@@ -127,6 +127,12 @@ final class Protocol {
   static final int INIT_PARALLEL_DIROPS = 1 << 18;
   static final int INIT_MAX_PAGES = 1 << 22;
 
+  /** There are more flags, in a word of their own. */
+  static final int INIT_EXTENDED = 1 << 30;
+
+  /** In the second word: requests go through rings as soon as every queue has an entry. */
+  static final int INIT2_OVER_IO_URING = 1 << 9;
+
   static final int OPEN_DIRECT_IO = 1;
   static final int OPEN_KEEP_CACHE = 1 << 1;
   static final int OPEN_CACHE_DIR = 1 << 3;

@@ -17,8 +17,8 @@ import org.slf4j.LoggerFactory;
  * <p>A request is {@code struct fuse_in_header} (40 bytes), a fixed structure by operation, then
  * names or data. Nothing in it is trusted: a request that is too short, or a name without its end,
  * empty, {@code .}, {@code ..} or with a slash in it, is answered with EINVAL, and whatever is
- * thrown below with EIO. A reply is {@code struct fuse_out_header} (16 bytes) and a payload, built
- * in one buffer, so that data read by the file system goes out with a single write.
+ * thrown below with EIO. A reply is {@code struct fuse_out_header} (16 bytes) and a payload. The
+ * payload may be built where names and data of the request lie: both are used up by then.
  *
  * <p>Used by one thread at a time: the objects handed to the file system are reused.
  */
@@ -49,7 +49,10 @@ final class RequestDispatcher {
   /** Where finished replies go. */
   @FunctionalInterface
   interface ReplySink {
-    /** Sends header and payload; returns {@code >= 0}, or -errno if the kernel did not take it. */
+    /**
+     * Sends a reply of {@code size} bytes with its header; returns {@code >= 0}, or -errno if the
+     * kernel did not take it.
+     */
     long send(long address, int size);
   }
 
@@ -57,8 +60,11 @@ final class RequestDispatcher {
   private final ReplySink sink;
   private final OperationCounters counters;
 
-  /** Payload of the reply; the header lies in the 16 bytes before it. */
+  /** Payload of the reply. */
   private final long out;
+
+  /** The 16 bytes of the reply's header. */
+  private final long replyHeader;
 
   /** Bytes of payload there is room for. */
   private final int capacity;
@@ -77,16 +83,22 @@ final class RequestDispatcher {
   private long node;
 
   /**
-   * @param out where payloads of replies are built, page-aligned; the 16 bytes before it belong to
-   *     the dispatcher too
+   * @param out where payloads of replies are built, page-aligned
+   * @param replyHeader where their headers are built, outside of the request
    * @param capacity bytes at {@code out}, at least 4096
    */
   RequestDispatcher(
-      FileSystem fileSystem, ReplySink sink, OperationCounters counters, long out, int capacity) {
+      FileSystem fileSystem,
+      ReplySink sink,
+      OperationCounters counters,
+      long out,
+      long replyHeader,
+      int capacity) {
     this.fileSystem = fileSystem;
     this.sink = sink;
     this.counters = counters;
     this.out = out;
+    this.replyHeader = replyHeader;
     this.capacity = capacity;
   }
 
@@ -144,7 +156,7 @@ final class RequestDispatcher {
       error = -EIO;
     }
     int size = Protocol.OUT_HEADER_SIZE + Math.max(result, 0);
-    long at = out - Protocol.OUT_HEADER_SIZE;
+    long at = replyHeader;
     Memory.putInt(at, size);
     Memory.putInt(at + 4, error);
     Memory.putLong(at + 8, Memory.getLong(header + 8));

@@ -32,7 +32,7 @@ final class Exchange {
     area = Posix.mmapAnonymous(AREA + 4096);
     Posix.munmap(area + AREA, 4096);
     out = Memory.allocate(CAPACITY + 3L * 4096, 4096) + 4096;
-    dispatcher = new RequestDispatcher(fileSystem, this::send, counters, out, CAPACITY);
+    dispatcher = new RequestDispatcher(fileSystem, this::send, counters, out, out - 16, CAPACITY);
   }
 
   void close() {

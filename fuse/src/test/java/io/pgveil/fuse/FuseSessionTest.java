@@ -52,9 +52,15 @@ class FuseSessionTest {
   }
 
   private FuseSession mount() throws MountException {
-    FuseSession session = FuseSession.mount(fileSystem, MountOptions.at(root).threads(3).build());
+    MountOptions.Builder options = MountOptions.at(root).threads(3).ioUring(overIoUring());
+    FuseSession session = FuseSession.mount(fileSystem, options.build());
     sessions.add(session);
+    assertThat(session.info().ioUring()).isEqualTo(overIoUring());
     return session;
+  }
+
+  boolean overIoUring() {
+    return false;
   }
 
   private FuseSession started() throws MountException {
@@ -96,7 +102,8 @@ class FuseSessionTest {
 
   private static boolean isServing(Thread t) {
     for (StackTraceElement e : t.getStackTrace()) {
-      if (e.getClassName().equals(Worker.class.getName())) {
+      if (e.getClassName().equals(DeviceWorker.class.getName())
+          || e.getClassName().equals(RingWorker.class.getName())) {
         return true;
       }
     }

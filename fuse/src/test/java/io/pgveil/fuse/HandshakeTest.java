@@ -15,6 +15,8 @@ class HandshakeTest {
   private final long out = Memory.allocate(Handshake.replySize(), 8);
   private final MountOptions.Builder options = MountOptions.at(Path.of("/nowhere"));
 
+  private boolean rings;
+
   private FileSystem.SessionInfo answer(int major, int minor, int flags) throws MountException {
     Memory.putInt(in, SIZE);
     Memory.putInt(in + 4, 26);
@@ -23,7 +25,7 @@ class HandshakeTest {
     Memory.putInt(in + 44, minor);
     Memory.putInt(in + 48, 131_072);
     Memory.putInt(in + 52, flags);
-    return Handshake.answer(in, SIZE, options.build(), out);
+    return Handshake.answer(in, SIZE, options.build(), rings, out);
   }
 
   private Kind refused(int major, int minor) {
@@ -33,7 +35,8 @@ class HandshakeTest {
   @Test
   void asksForWhatIsOffered() throws Exception {
     options.maxWrite(65_536).maxBackground(10).readAheadKib(512);
-    assertThat(answer(7, 45, -1)).isEqualTo(new FileSystem.SessionInfo(38, true, 65_536, 16));
+    assertThat(answer(7, 45, -1))
+        .isEqualTo(new FileSystem.SessionInfo(38, true, 65_536, 16, false));
     assertThat(Memory.getInt(out)).isEqualTo(80);
     assertThat(Memory.getInt(out + 4)).isZero();
     assertThat(Memory.getLong(out + 8)).isEqualTo(2);
@@ -58,8 +61,26 @@ class HandshakeTest {
   }
 
   @Test
+  void takesRingsWhereBothSidesHaveThem() throws Exception {
+    int extended = 1 << 30;
+    int overIoUring = 1 << 9;
+    Memory.putInt(in + 56, overIoUring);
+    assertThat(answer(7, 42, extended).ioUring()).isFalse();
+    assertThat(Memory.getInt(out + 28)).isZero();
+    assertThat(Memory.getInt(out + 48)).isZero();
+    rings = true;
+    assertThat(answer(7, 42, extended).ioUring()).isTrue();
+    assertThat(Memory.getInt(out + 28)).isEqualTo(extended);
+    assertThat(Memory.getInt(out + 48)).isEqualTo(overIoUring);
+    assertThat(answer(7, 42, 0).ioUring()).isFalse();
+    Memory.putInt(in + 56, ~overIoUring);
+    assertThat(answer(7, 42, extended).ioUring()).isFalse();
+  }
+
+  @Test
   void takesNothingThatIsNotOffered() throws Exception {
-    assertThat(answer(7, 31, 0)).isEqualTo(new FileSystem.SessionInfo(31, false, 1 << 20, 256));
+    assertThat(answer(7, 31, 0))
+        .isEqualTo(new FileSystem.SessionInfo(31, false, 1 << 20, 256, false));
     assertThat(Memory.getInt(out + 28)).isZero();
     options.writebackCache(false);
     assertThat(answer(7, 31, -1).writebackCache()).isFalse();
@@ -84,13 +105,15 @@ class HandshakeTest {
     Memory.putInt(in + 4, 3);
     assertThat(
             catchThrowableOfType(
-                    MountException.class, () -> Handshake.answer(in, SIZE, options.build(), out))
+                    MountException.class,
+                    () -> Handshake.answer(in, SIZE, options.build(), rings, out))
                 .kind())
         .isEqualTo(Kind.OTHER);
     Memory.putInt(in + 4, 26);
     assertThat(
             catchThrowableOfType(
-                    MountException.class, () -> Handshake.answer(in, 50, options.build(), out))
+                    MountException.class,
+                    () -> Handshake.answer(in, 50, options.build(), rings, out))
                 .kind())
         .isEqualTo(Kind.OTHER);
   }

@@ -57,7 +57,13 @@ class MountTest {
   @BeforeEach
   void mount() throws Exception {
     root = Files.createDirectory(temp.resolve("mnt"));
-    mount = new MountFixture(fileSystem, MountOptions.at(root).threads(4).build());
+    MountOptions.Builder options = MountOptions.at(root).threads(4).ioUring(overIoUring());
+    mount = new MountFixture(fileSystem, options.build());
+    assertThat(mount.session.info().ioUring()).isEqualTo(overIoUring());
+  }
+
+  boolean overIoUring() {
+    return false;
   }
 
   @AfterEach
@@ -101,7 +107,12 @@ class MountTest {
     assertThat(fileSystem.info())
         .isEqualTo(mount.session.info())
         .isEqualTo(
-            new FileSystem.SessionInfo(mount.session.info().protocolMinor(), true, 1 << 20, 256));
+            new FileSystem.SessionInfo(
+                mount.session.info().protocolMinor(),
+                true,
+                1 << 20,
+                256,
+                mount.session.info().ioUring()));
     assertThat(mount.session.info().protocolMinor()).isBetween(31, Protocol.MINOR_NEWEST);
     assertThat(mount.session.mountEntry().type()).isEqualTo("fuse.pgveil");
   }

@@ -32,7 +32,9 @@ public final class Errno {
   public static final int ELOOP = 40;
   public static final int ENODATA = 61;
   public static final int EOPNOTSUPP = 95;
+  public static final int ECONNABORTED = 103;
   public static final int ENOTCONN = 107;
+  public static final int ECANCELED = 125;
   public static final int ESTALE = 116;
   public static final int EDQUOT = 122;
 
@@ -69,7 +71,9 @@ public final class Errno {
       case ENOTEMPTY -> "ENOTEMPTY, directory not empty";
       case ELOOP -> "ELOOP, too many levels of symbolic links";
       case EOPNOTSUPP -> "EOPNOTSUPP, operation not supported";
+      case ECONNABORTED -> "ECONNABORTED, software caused connection abort";
       case ENOTCONN -> "ENOTCONN, transport endpoint is not connected";
+      case ECANCELED -> "ECANCELED, operation canceled";
       case ESTALE -> "ESTALE, stale file handle";
       case EDQUOT -> "EDQUOT, disk quota exceeded";
       default -> "errno " + e;

@@ -24,6 +24,8 @@ public final class Memory {
   private static final VarHandle ARRAY_LONG =
       MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
+  private static final VarHandle SHARED_INT = ValueLayout.JAVA_INT.varHandle();
+
   private Memory() {}
 
   /** Allocates {@code size} zeroed bytes that live as long as the process. */
@@ -45,6 +47,16 @@ public final class Memory {
 
   public static void putInt(long address, int value) {
     ALL.set(INT, address, value);
+  }
+
+  /** Reads an aligned integer before everything that follows (acquire). */
+  public static int getIntAcquire(long address) {
+    return (int) SHARED_INT.getAcquire(ALL, address);
+  }
+
+  /** Writes an aligned integer after everything that came before (release). */
+  public static void putIntRelease(long address, int value) {
+    SHARED_INT.setRelease(ALL, address, value);
   }
 
   /** The unsigned 16-bit value at {@code address}. */

@@ -66,6 +66,7 @@ public final class Posix {
 
   public static final int PROT_READ = 1;
   public static final int PROT_WRITE = 2;
+  public static final int MAP_SHARED = 1;
   public static final int MAP_PRIVATE = 2;
   public static final int MAP_ANONYMOUS = 0x20;
   public static final int MADV_DONTDUMP = 16;
@@ -144,6 +145,8 @@ public final class Posix {
         bind("getdents64", JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG);
     static final MethodHandle FSTATFS = bind("fstatfs", JAVA_INT, JAVA_INT, JAVA_LONG);
     static final MethodHandle SYNCFS = bind("syncfs", JAVA_INT, JAVA_INT);
+    static final MethodHandle SYNC_FILE_RANGE =
+        bind("sync_file_range", JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_INT);
     static final MethodHandle FLOCK = bind("flock", JAVA_INT, JAVA_INT, JAVA_INT);
     static final MethodHandle DUP = bind("dup", JAVA_INT, JAVA_INT);
     static final MethodHandle IOCTL =
@@ -183,6 +186,12 @@ public final class Posix {
             JAVA_LONG);
     static final MethodHandle WAITPID = bind("waitpid", JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT);
     static final MethodHandle KILL = bind("kill", JAVA_INT, JAVA_INT, JAVA_INT);
+    static final MethodHandle SCHED_SETAFFINITY =
+        bind("sched_setaffinity", JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG);
+    static final MethodHandle IO_URING =
+        variadic(
+            "syscall", 1, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG,
+            JAVA_LONG, JAVA_LONG);
     static final MethodHandle SETFSUID = bind("setfsuid", JAVA_INT, JAVA_INT);
     static final MethodHandle SETFSGID = bind("setfsgid", JAVA_INT, JAVA_INT);
   }
@@ -412,6 +421,17 @@ public final class Posix {
     Scratch s = SCRATCH.get();
     try {
       int r = (int) FDATASYNC.invokeExact(s.errno, fd);
+      return r < 0 ? s.failure() : r;
+    } catch (Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Begins to write a file's changed pages to the device; waits for none and promises nothing. */
+  public static int startWriteback(int fd) {
+    Scratch s = SCRATCH.get();
+    try {
+      int r = (int) Lazy.SYNC_FILE_RANGE.invokeExact(s.errno, fd, 0L, 0L, 2);
       return r < 0 ? s.failure() : r;
     } catch (Throwable t) {
       throw unexpected(t);
@@ -752,6 +772,33 @@ public final class Posix {
     return twoInts(Lazy.KILL, pid, signal);
   }
 
+  /** Binds this thread to one processor; returns 0 or -errno. */
+  public static int bindToCpu(int cpu) {
+    if (cpu < 0 || cpu >= 8192) {
+      return -Errno.EINVAL;
+    }
+    Scratch s = SCRATCH.get();
+    Memory.fill(s.struct, 1024, 0);
+    Memory.putByte(s.struct + cpu / 8, 1 << (cpu % 8));
+    try {
+      int r = (int) Lazy.SCHED_SETAFFINITY.invokeExact(s.errno, 0, 1024L, s.struct);
+      return r < 0 ? s.failure() : r;
+    } catch (Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** One of the system calls of io_uring, which the C library does not wrap. */
+  static int ioUring(long number, long a, long b, long c, long d) {
+    Scratch s = SCRATCH.get();
+    try {
+      long r = (long) Lazy.IO_URING.invokeExact(s.errno, number, a, b, c, d, 0L, 0L);
+      return r < 0 ? s.failure() : (int) r;
+    } catch (Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
   /** Sets soft and hard limit of a resource. */
   public static int setrlimit(int resource, long soft, long hard) {
     Scratch s = SCRATCH.get();
@@ -801,6 +848,20 @@ public final class Posix {
           (long)
               Lazy.MMAP.invokeExact(
                   s.errno, 0L, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+      return r == -1 ? s.failure() : r;
+    } catch (Throwable t) {
+      throw unexpected(t);
+    }
+  }
+
+  /** Memory shared with the kernel through {@code fd}; returns its address or -errno. */
+  static long mmapShared(int fd, long size, long offset) {
+    Scratch s = SCRATCH.get();
+    try {
+      long r =
+          (long)
+              Lazy.MMAP.invokeExact(
+                  s.errno, 0L, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
       return r == -1 ? s.failure() : r;
     } catch (Throwable t) {
       throw unexpected(t);
