@@ -173,6 +173,25 @@ class DataDirectoryHazardTest {
     }
   }
 
+  /** Fails when View.release takes a file that was only read, or one of few, for one to sync. */
+  @Test
+  void hazard11FilesAreSyncedForTheirDescriptorOnlyWhenManyWereWritten() throws Exception {
+    try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(3, 10, 0), true)) {
+      for (int i = 0; i < 10; i++) {
+        k.write("base/5/2000" + i, page(i));
+        k.fsync("base/5/2000" + i);
+      }
+      int before = k.backing.recorded(x -> x.what().endsWith("sync")).size();
+      for (int i = 0; i < 10; i++) {
+        k.read("base/5/2000" + i);
+        k.write("base/5/3000" + i, page(i));
+      }
+      assertThat(k.backing.recorded(x -> x.what().endsWith("sync"))).hasSize(before);
+      k.write("base/5/40000", page(1));
+      assertThat(k.backing.recorded(sync("base/5/30000"))).isNotEmpty();
+    }
+  }
+
   /** Fails when a file of which nothing was written is called clean. */
   @Test
   void hazard11FirstSyncAfterADaemonRestartReachesTheBackingFile() throws Exception {
