@@ -13,8 +13,9 @@ import time
 from . import processes
 from .wire import Connection, Gone, ServerError
 
-PATIENCE = 120
+PATIENCE = 120  # seconds in which this process was awake
 POLL = 0.02
+FOREVER = 4 * 3600  # for waits that go on while it is stopped, by SIGSTOP, a freezer or a suspended machine
 
 
 class Lost(Exception):
@@ -23,15 +24,25 @@ class Lost(Exception):
 
 def patiently(what, condition, alive=lambda: None):
     """Waits until condition() is true; alive() raises if it never will be."""
-    end = time.monotonic() + PATIENCE
+    awake = 0
+    last = time.monotonic()
     while True:
         found = condition()
         if found:
             return found
         alive()
-        if time.monotonic() > end:
+        now = time.monotonic()
+        awake += min(now - last, 1)
+        last = now
+        if awake > PATIENCE:
             raise Lost(f"{what}: not within {PATIENCE} s")
         time.sleep(POLL)
+
+
+def await_end(what, process):
+    """Returns the exit code."""
+    patiently(f"end of {what}", lambda: process.poll() is not None)
+    return process.returncode
 
 
 class Tools:
@@ -56,7 +67,7 @@ class Tools:
         env = self.env | ({"PGHOST": str(host), "PGPORT": "5432", "PGUSER": "postgres"} if host else {})
         try:
             done = subprocess.run(self.as_user(*args), env=env, cwd="/", stdin=subprocess.DEVNULL,
-                                  capture_output=True, text=True, timeout=PATIENCE)
+                                  capture_output=True, text=True, timeout=FOREVER)
         except subprocess.TimeoutExpired as e:
             raise Lost(f"{args[0]} does not end") from e
         if done.returncode not in accept:
@@ -163,7 +174,7 @@ class Node:
         """
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-                s.settimeout(PATIENCE)
+                s.settimeout(FOREVER)
                 s.connect(self.holder()["socket"])
                 s.sendall(json.dumps({"command": command} | arguments).encode() + b"\n")
                 line = b""
@@ -183,10 +194,7 @@ class Node:
         done = self.tools.pgveil("umount", self.mount)
         if done.returncode != 0:
             raise Lost(f"{self.name}: pgveil umount: " + done.stderr)
-        try:
-            self.daemon.wait(PATIENCE)
-        except subprocess.TimeoutExpired as e:
-            raise Lost(f"{self.name}: the daemon does not end") from e
+        await_end(f"{self.name}'s daemon", self.daemon)
 
     def verify(self):
         """The findings of "pgveil verify", notes too, as (severity, object, what)."""
@@ -226,7 +234,7 @@ class Node:
         self.launch_server()
         self.await_server()
 
-    def connect(self, database="postgres", timeout=PATIENCE):
+    def connect(self, database="postgres", timeout=FOREVER):
         return Connection(self.dir, database, timeout=timeout)
 
     def value(self, sql, database="postgres"):
@@ -259,14 +267,11 @@ class Node:
             return not found and not any(processes.lives(pid) for pid in seen)
         patiently(f"{self.name}: end of the server's processes", gone)
         if self.server is not None:
-            self.server.wait(PATIENCE)
+            await_end(f"{self.name}'s server", self.server)
 
     def stop_server(self):
         self.signal_postmaster(signal.SIGINT)  # a fast shutdown
-        try:
-            code = self.server.wait(PATIENCE)
-        except subprocess.TimeoutExpired as e:
-            raise Lost(f"{self.name}: the server does not stop") from e
+        code = await_end(f"{self.name}'s server", self.server)
         if code != 0:
             raise Lost(f"{self.name}: the server stops with code {code}: " + tail(self.log))
 
@@ -298,7 +303,10 @@ class Node:
 
 
 def tail(path):
+    """The end of a log, without what the server says to those who ask whether it is there."""
     try:
-        return path.read_text(errors="replace")[-2000:]
+        lines = path.read_text(errors="replace")[-50000:].splitlines()
     except OSError as e:
         return str(e)
+    noise = ("FATAL:  the database system is", "Consistent recovery state has not been yet reached")
+    return "\n".join([line for line in lines if not any(n in line for n in noise)][-20:])

@@ -2,13 +2,14 @@
 
 import collections
 import contextlib
+import itertools
 import random
 import signal
 import subprocess
 import time
 
 from . import checks, load, processes
-from .node import Lost, Node, patiently, tail
+from .node import Lost, Node, await_end, patiently, tail
 
 WEIGHTS = {"daemon": 4, "postmaster": 2, "backend": 3, "all": 2}  # of the victims
 
@@ -120,9 +121,7 @@ class Rounds:
             runner.end()
         self.bench.end()
         for runner in self.runners:
-            runner.join(60)
-            if runner.is_alive():
-                raise Lost(f"{node.name}: {type(runner.worker).__name__} does not end")
+            patiently(f"end of {type(runner.worker).__name__}", lambda r=runner: not r.is_alive())
         self.runners = []
 
     # ---- kills ----
@@ -170,7 +169,7 @@ class Rounds:
         The postmaster ends its other children and starts them anew; without it, whoever was killed was
         about to end by itself. Returns whether there was a crash.
         """
-        begin = time.monotonic()
+        looks = itertools.count()
 
         def settled():
             with open(node.log, "rb") as f:
@@ -178,7 +177,7 @@ class Rounds:
                 new = f.read()
             if b"reinitializing" in new or not node.server_lives():
                 return "crash"
-            if b"terminating any other" not in new and time.monotonic() - begin > 1:
+            if b"terminating any other" not in new and next(looks) > 300:
                 return "none"
             return None
         crashed = patiently("crash restart", settled) == "crash"
@@ -190,7 +189,7 @@ class Rounds:
         """After a kill of more than a backend: nothing of the old server and daemon stays."""
         rng = self.rng
         if victim in ("daemon", "all"):
-            node.daemon.wait(60)
+            await_end(f"{node.name}'s daemon", node.daemon)
             if victim == "daemon":
                 time.sleep(rng.uniform(0, 0.1))  # the server meets errors
                 if rng.random() < 0.3:
@@ -213,7 +212,7 @@ class Rounds:
                     if again and "daemon" in self.options.victims and rng.random() < 0.25:
                         time.sleep(rng.uniform(0, 0.6))
                         killed.append(f"{self.strike(node, 'daemon', 'mounting')} while mounting")
-                        node.daemon.wait(60)
+                        await_end(f"{node.name}'s daemon", node.daemon)
                         continue
                     node.await_daemon()
             begin = time.monotonic()

@@ -26,7 +26,7 @@ class ServerError(Exception):
 
 
 class Connection:
-    def __init__(self, directory, database="postgres", user="postgres", timeout=120):
+    def __init__(self, directory, database="postgres", user="postgres", timeout=None):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
         self.buffer = b""
