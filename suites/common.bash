@@ -23,7 +23,13 @@ skip() {
 
 fail() {
   say "FAILED: $*" >&2
+  grep -E 'WARN|ERROR' "$work/pgveil.log" 2>/dev/null | tail -n 20 >&2
   exit 1
+}
+
+# value ARGUMENT...: something must follow an option.
+value() {
+  [ $# -gt 1 ] || usage "$1 needs a value"
 }
 
 usage() {
@@ -53,18 +59,19 @@ find_postgres() {
 work=
 daemon=
 postmaster=
-groups=()
+group=
 
 # Sets up the working directory and its removal, whatever happens.
 begin() {
   [ "$(id -u)" = 0 ] || skip 'needs root, for mounts and for PostgreSQL as a user of its own'
   [ -w /dev/fuse ] || skip '/dev/fuse is missing or not writable'
   id -u "$server_user" >/dev/null 2>&1 || skip "no user $server_user (Debian: apt-get install postgresql-common)"
+  exec </dev/null
   trap finish EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  work=$(mktemp -d "${TMPDIR:-/tmp}/pgveil-$suite.XXXXXX")
+  work=$(mktemp -d "${TMPDIR:-/tmp}/pgveil.XXXXXX") # short: sockets have their paths in it
   chmod 755 "$work" # the server's user has its files in it
   sockets=$work/sockets
   install -d -o "$server_user" "$sockets"
@@ -74,13 +81,11 @@ begin() {
 }
 
 finish() {
-  local status=$? pid
+  local status=$?
   trap '' HUP INT TERM
   trap - EXIT
   set +e
-  for pid in "${groups[@]}"; do
-    kill -KILL -- "-$pid" 2>/dev/null
-  done
+  [ -z "$group" ] || kill -KILL -- "-$group" 2>/dev/null
   [ -z "$postmaster" ] || end QUIT "$postmaster"
   [ -z "$daemon" ] || end TERM "$daemon"
   if [ -n "$work" ]; then
@@ -103,18 +108,16 @@ end() {
   wait "$2" 2>/dev/null
 }
 
-# Runs a program that may take long in a process group of its own, so that the traps work meanwhile
-# and can end all of it.
+# Runs what may take long in a process group of its own, so that the traps work meanwhile and can end
+# all of it.
 attended() {
-  local pid status=0 monitor=$-
+  local status=0
   set -m
   "$@" &
-  pid=$!
-  [[ $monitor == *m* ]] || set +m
-  groups+=("$pid")
-  wait "$pid" || status=$?
-  groups=("${groups[@]/#$pid/}")
-  groups=($(printf '%s\n' "${groups[@]}"))
+  group=$!
+  set +m
+  wait "$group" || status=$?
+  group=
   return "$status"
 }
 
@@ -152,6 +155,16 @@ make_cluster() {
     >"$work/initdb.log" 2>&1 || fail "initdb on $1: $(tail -n 5 "$work/initdb.log")"
 }
 
+# make_data: a cluster on the mount with something in it, stopped; sets $database to the OID of its database.
+make_data() {
+  make_cluster "$mount"
+  start_server "$mount"
+  "${as_server[@]}" "$pg_bindir/pgbench" -i -q -s 5 postgres >"$work/pgbench.log" 2>&1 || fail 'pgbench -i'
+  database=$("${as_server[@]}" "$pg_bindir/psql" -XAtc \
+    'SELECT oid FROM pg_database WHERE datname = current_database()')
+  stop_server
+}
+
 # start_server DIRECTORY [OPTION...]: a server on a Unix socket in $sockets.
 start_server() {
   local data=$1 tries=600
@@ -180,8 +193,11 @@ must() {
   say "$text: right"
 }
 
-# What stands after every long run. The server of the cluster on the mount runs; afterwards nothing does.
+# What stands after every long run: a server that is stopped, on the mount. Afterwards nothing runs.
 check_cluster() {
+  unserve
+  serve # all is read from the disk, not from the kernel's page cache
+  start_server "$mount"
   must 'pg_amcheck --heapallindexed' "${as_server[@]}" "$pg_bindir/pg_amcheck" --all --install-missing --heapallindexed
   install -d -o "$server_user" "$work/backups"
   must 'pg_basebackup' "${as_server[@]}" "$pg_bindir/pg_basebackup" -D "$work/backups/base" --checkpoint=fast
@@ -198,14 +214,17 @@ check_cluster() {
 crate() {
   crate=$cache/crates/$1-$2/bin/$1
   [ ! -x "$crate" ] || return 0
-  command -v cargo >/dev/null || skip "$1 is not in $cache and there is no cargo to build it with"
+  PATH=$PATH:$HOME/.cargo/bin
+  command -v cargo >/dev/null || skip "$1 is not in $cache, and there is no cargo to build it with"
   say "building $1 $2 (once)"
-  mkdir -p "$cache/crates"
-  (
-    exec 9>"$cache/crates/lock"
-    flock 9
-    [ -x "$crate" ] || attended cargo install --quiet --locked --root "$cache/crates/$1-$2" \
-      --target-dir "$work/cargo" "$1@$2" 9>&-
-  ) >"$work/cargo.log" 2>&1 || skip "cargo cannot install $1 $2: $(tail -n 3 "$work/cargo.log")"
+  attended build_crate "$1" "$2" >"$work/cargo.log" 2>&1 ||
+    skip "cargo cannot install $1 $2: $(tail -n 3 "$work/cargo.log")"
   rm -rf "$work/cargo"
+}
+
+build_crate() {
+  mkdir -p "$cache/crates"
+  exec 9>"$cache/crates/lock"
+  flock 9
+  [ -x "$crate" ] || cargo install --quiet --locked --root "$cache/crates/$1-$2" --target-dir "$work/cargo" "$1@$2" 9>&-
 }
