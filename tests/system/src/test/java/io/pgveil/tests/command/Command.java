@@ -87,12 +87,17 @@ record Command(List<String> words, Map<String, String> environment, Path working
 
   /** Waits for its end. */
   Result run() throws IOException {
+    return run(PATIENCE_SECONDS);
+  }
+
+  /** Waits for its end, for that many seconds. */
+  Result run(int patienceSeconds) throws IOException {
     Process process = builder().start();
     try {
       process.getOutputStream().close();
       CompletableFuture<String> out = text(process.getInputStream());
       CompletableFuture<String> err = text(process.getErrorStream());
-      if (!process.waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+      if (!process.waitFor(patienceSeconds, TimeUnit.SECONDS)) {
         throw new AssertionError("does not end: " + words);
       }
       return new Result(process.exitValue(), out.join(), err.join());
