@@ -43,7 +43,7 @@ public final class HandshakeFuzz {
     Memory.fill(OUT, 4096, background);
     byte[] reply = new byte[Handshake.replySize()];
     try {
-      FileSystem.SessionInfo info = Handshake.answer(at, size, OPTIONS, OUT);
+      FileSystem.SessionInfo info = Handshake.answer(at, size, OPTIONS, size % 2 == 0, OUT);
       Memory.copyOut(OUT, reply, 0, reply.length);
       Violation.unless(RequestFuzz.getInt(reply, 0) == reply.length, "a wrong length");
       Violation.unless(

@@ -37,7 +37,8 @@ public final class RequestFuzz {
   private static boolean refuse;
 
   private static final RequestDispatcher DISPATCHER =
-      new RequestDispatcher(FILES, RequestFuzz::send, new OperationCounters(), OUT, CAPACITY);
+      new RequestDispatcher(
+          FILES, RequestFuzz::send, new OperationCounters(), OUT, OUT - 16, CAPACITY);
 
   private RequestFuzz() {}
 
