@@ -1319,7 +1319,6 @@ final class View implements FileSystem {
         if (f.replaced) {
           continue;
         }
-        f.dirty = true;
         int r = change.apply(f.content);
         if (f.content.hasDeferred()) {
           dataDirectory.waiting(f);
@@ -1329,6 +1328,8 @@ final class View implements FileSystem {
         log.error("node {}: unexpected failure", n.id, e);
         return -Errno.EIO;
       } finally {
+        // behind the change: a sync that began during it did not cover all of it
+        f.dirty = true;
         f.lock.writeLock().unlock();
       }
     }

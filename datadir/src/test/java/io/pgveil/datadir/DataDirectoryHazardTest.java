@@ -192,6 +192,28 @@ class DataDirectoryHazardTest {
     }
   }
 
+  /** Fails when View.change says that a file was written before it is. */
+  @Test
+  void hazard11ASyncDuringAWriteLeavesTheFileUnsynced() throws Exception {
+    try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(0, 0, 0), true)) {
+      k.write("base/5/20000", page(1));
+      k.fsync("base/5/20000");
+      k.backing.clear();
+      try (Cluster.Handle h = k.open("base/5/20000")) {
+        k.backing.before =
+            x -> {
+              if (x.is("pwrite", "base/5/20000")) {
+                k.backing.before = y -> {};
+                h.fsync();
+              }
+            };
+        assertThat(h.write(0, page(2))).isEqualTo(8192);
+      }
+      // once during the write, once before the descriptor goes
+      assertThat(k.backing.recorded(sync("base/5/20000"))).hasSize(2);
+    }
+  }
+
   /** Fails when a file of which nothing was written is called clean. */
   @Test
   void hazard11FirstSyncAfterADaemonRestartReachesTheBackingFile() throws Exception {
