@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,14 @@ from .wire import Connection, Gone, ServerError
 PATIENCE = 120  # seconds in which this process was awake
 POLL = 0.02
 FOREVER = 4 * 3600  # for waits that go on while it is stopped, by SIGSTOP, a freezer or a suspended machine
+
+# who is killed between making the file and syncing it leaves it so, on any file system, and PostgreSQL
+# wants a person to remove it
+EMPTY_LOCK_FILE = b'lock file "postmaster.pid" is empty'
+
+# a rolled back CREATE UNLOGGED TABLE leaves its main fork, empty, until the next checkpoint; when its abort
+# record is lost, redo makes the init fork again, and the copy of it does not expect the main fork
+ROLLED_BACK = re.compile(rb'FATAL:  could not create file "([\w/]+)": File exists')
 
 
 class Lost(Exception):
@@ -216,6 +225,7 @@ class Node:
 
     def launch_server(self):
         with open(self.log, "ab") as log:
+            self.log_mark = log.tell()
             self.server = self.tools.start(
                 self.tools.pg / "postgres", "-D", self.mount, "-c", f"config_file={self.conf}",
                 stdout=log, stderr=log)
@@ -226,9 +236,33 @@ class Node:
                 return True
 
         def alive():
-            if self.server.poll() is not None:
-                raise Lost(f"{self.name}: the server does not start: " + tail(self.log))
+            if self.server.poll() is None:
+                return
+            self.remove_what_postgres_trips_over()
+            self.launch_server()
         patiently(f"{self.name}: server", accepts, alive)
+
+    def remove_what_postgres_trips_over(self):
+        """What it does on every file system and leaves to a person; anything else is a loss."""
+        said = self.log_since(self.log_mark)
+        left = ROLLED_BACK.search(said)
+        if EMPTY_LOCK_FILE in said:
+            name = "postmaster.pid"
+        elif left and self.is_left_by_rollback(self.mount / left[1].decode()):
+            name = left[1].decode()
+        else:
+            raise Lost(f"{self.name}: the server does not start: " + tail(self.log))
+        print(f"{self.name}: PostgreSQL trips over {name}, which it left itself; removed", flush=True)
+        self.tools.run("rm", self.mount / name)
+
+    @staticmethod
+    def is_left_by_rollback(main):
+        return main.stat().st_size == 0 and main.with_name(main.name + "_init").exists()
+
+    def log_since(self, mark):
+        with open(self.log, "rb") as f:
+            f.seek(mark)
+            return f.read()
 
     def start_server(self):
         self.launch_server()

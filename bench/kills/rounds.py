@@ -172,9 +172,7 @@ class Rounds:
         looks = itertools.count()
 
         def settled():
-            with open(node.log, "rb") as f:
-                f.seek(mark)
-                new = f.read()
+            new = node.log_since(mark)
             if b"reinitializing" in new or not node.server_lives():
                 return "crash"
             if b"terminating any other" not in new and next(looks) > 300:
