@@ -135,11 +135,10 @@ def verify(node, databases):
     interrupted CREATE or DROP DATABASE leaves in the clear too, must no more be right than its keys.
     """
     def matters(severity, object_, what):
-        if severity == "NOTE":
-            return not what.endswith(EXPECTED_NOTES)
         parts = object_.split("/")
-        abandoned = parts[0] == "base" and len(parts) == 3 and parts[1] not in databases
-        return not abandoned or any(u in what for u in UNFORGIVABLE)
+        if parts[0] == "base" and len(parts) == 3 and parts[1] not in databases:
+            return any(u in what for u in UNFORGIVABLE)
+        return severity != "NOTE" or not what.endswith(EXPECTED_NOTES)
 
     found = [f for f in node.verify() if matters(*f)]
     if found:
