@@ -3,15 +3,10 @@ package io.pgveil.app;
 import io.pgveil.app.daemon.StopRequest;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
-import io.pgveil.app.postgres.Modes;
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.sql.SQLException;
-import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -33,23 +28,12 @@ final class DemoCommand extends StoppableCommand {
 
   @Override
   ExitCode run(StopRequest stop) throws CommandException, InterruptedException {
-    Path root;
-    try {
-      root = Files.createTempDirectory("pgveil-");
-      Files.setPosixFilePermissions(root, Modes.of(0755));
-    } catch (IOException e) {
-      throw new CommandException(
-              ExitCode.NO_PERMISSION,
-              "cannot make a temporary directory",
-              System.getProperty("java.io.tmpdir"),
-              CommandException.reason(e))
-          .causedBy(e);
-    }
+    TemporaryRoot root = TemporaryRoot.make();
     try {
       Demo demo =
           new Demo(
               storage(),
-              root,
+              root.path(),
               postgres,
               cipher.keyBits(),
               isProgram(),
@@ -66,7 +50,7 @@ final class DemoCommand extends StoppableCommand {
         throw new CommandException(
             ExitCode.DEMO_FAILED,
             "the demo failed",
-            root,
+            root.path(),
             "%d of %d checks".formatted(failed, checks.size()));
       }
       return ExitCode.OK;
@@ -74,24 +58,14 @@ final class DemoCommand extends StoppableCommand {
       say("interrupted");
       return ExitCode.DEMO_FAILED;
     } catch (IOException | SQLException e) {
-      throw new CommandException(ExitCode.DEMO_FAILED, "the demo failed", root, e.toString())
+      throw new CommandException(ExitCode.DEMO_FAILED, "the demo failed", root.path(), e.toString())
           .causedBy(e);
     } finally {
-      remove(root);
-    }
-  }
-
-  private void remove(Path root) {
-    if (keep) {
-      say("the files are in " + root);
-      return;
-    }
-    try (Stream<Path> files = Files.walk(root)) {
-      for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-        Files.deleteIfExists(file);
+      if (keep) {
+        say("the files are in " + root.path());
+      } else {
+        root.remove(err());
       }
-    } catch (IOException e) {
-      err().println("pgveil: cannot remove " + root + ": " + e);
     }
   }
 }

@@ -30,6 +30,7 @@ import picocli.CommandLine.ScopeType;
       ProviderCommand.class,
       VerifyCommand.class,
       InspectCommand.class,
+      RehearseCommand.class,
       HelpCommand.class
     })
 public final class Main extends GroupCommand {

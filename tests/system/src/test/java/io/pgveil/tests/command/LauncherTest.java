@@ -4,6 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
@@ -27,6 +30,27 @@ class LauncherTest {
         .asString()
         .matches("pgveil \\d+\\.\\d+\\.\\d+");
     assertThat(result.err()).isEmpty();
+  }
+
+  @Test
+  void firstStartRehearsesForTheNextOnes(Installation.Home home) throws Exception {
+    List<Path> made;
+    try (Stream<Path> files = Files.list(home.directory().resolve(".pgveil-build/build.test"))) {
+      made = files.filter(f -> f.getFileName().toString().contains("aot")).toList();
+    }
+    // one cache, which nobody else may change, and not the directory that it was made in
+    assertThat(made).singleElement().asString().endsWith(".aot");
+    assertThat(Files.getPosixFilePermissions(made.getFirst()))
+        .isEqualTo(PosixFilePermissions.fromString("rw-r--r--"));
+
+    Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxr-xr-x"));
+    Command.Result rehearsal =
+        home.command("rehearse")
+            .environment("PGVEIL_JAVA_OPTS", "-Djava.io.tmpdir=" + temporary)
+            .run();
+    assertThat(rehearsal.code()).as(rehearsal.all()).isZero();
+    assertThat(rehearsal.out() + rehearsal.err()).isEmpty();
+    assertThat(temporary).isEmptyDirectory();
   }
 
   @Test
