@@ -338,9 +338,9 @@ public final class DataDirectory implements AutoCloseable {
   }
 
   /**
-   * Makes all keys durable and writes all pages that waited for them. What fails is logged, kept as
-   * the file's error, reported to whoever syncs the file, and tried again. The caller holds no
-   * content lock.
+   * Makes all keys durable and writes all pages that waited for them. What fails is logged,
+   * reported to whoever syncs the file (see {@link OpenFile#flush}), and tried again. The caller
+   * holds no content lock.
    */
   void writeWaiting() {
     if (waiting.isEmpty()) {
@@ -689,8 +689,7 @@ public final class DataDirectory implements AutoCloseable {
             }
             return newSealedFile(id, key);
           } catch (KeyException e) {
-            throw new DataDirectoryException(
-                DataDirectoryException.Problem.KEYS, Errno.EIO, e.getMessage(), e);
+            throw DataDirectoryException.of(e);
           }
         }
 

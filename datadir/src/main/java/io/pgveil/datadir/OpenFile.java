@@ -34,7 +34,10 @@ final class OpenFile {
   /** Something was written since the last successful sync began. */
   volatile boolean dirty;
 
-  /** A sync failed: every later sync fails too, until the file is emptied or removed. */
+  /**
+   * Something is lost, or may be: every sync fails, until the file is emptied or removed. Not set
+   * for what waits in memory for room on the disk.
+   */
   volatile int syncError;
 
   OpenFile(int fd, FileKind kind, @Nullable RelationFile relation, Content content) {
@@ -61,7 +64,11 @@ final class OpenFile {
     retired = List.of();
   }
 
-  /** Writes what waits in memory; a failure is kept for whoever syncs. */
+  /**
+   * Writes what waits in memory. Where there is no room it goes on waiting, and whoever syncs tries
+   * again: it fails for all of them while the disk is full, and is right to succeed afterwards. Any
+   * other failure is kept.
+   */
   int flush() {
     if (!content.hasDeferred()) {
       return 0;
@@ -69,13 +76,17 @@ final class OpenFile {
     lock.writeLock().lock();
     try {
       int r = replaced ? 0 : content.flush();
-      if (r < 0) {
+      if (r < 0 && !waitsForRoom(r)) {
         syncError = r;
       }
       return r;
     } finally {
       lock.writeLock().unlock();
     }
+  }
+
+  private boolean waitsForRoom(int error) {
+    return DataDirectoryException.isFull(error) && content.hasDeferred();
   }
 
   /** Syncs the backing file; 0 or -errno. Takes no content lock: writers go on meanwhile. */
@@ -85,9 +96,11 @@ final class OpenFile {
     }
     dirty = false;
     int r = flush();
-    if (r >= 0) {
-      r = content.beforeSync();
+    if (r < 0) {
+      dirty = true;
+      return r;
     }
+    r = content.beforeSync();
     if (r >= 0) {
       r = dataOnly ? content.backing.fdatasync(fd) : content.backing.fsync(fd);
     }

@@ -371,8 +371,7 @@ final class RelationFiles {
 
   private static DataDirectoryException failed(KeyException e) {
     log.error("{}", e.getMessage());
-    return new DataDirectoryException(
-        DataDirectoryException.Problem.KEYS, Errno.EIO, e.getMessage(), e);
+    return DataDirectoryException.of(e);
   }
 
   private final class StoredKeys implements RelationContent.Keys {
