@@ -40,6 +40,12 @@ final class OpenFile {
    */
   volatile int syncError;
 
+  /**
+   * Why the kernel could not write back from its cache: it has dropped what it had, and tells who
+   * syncs, but not if it has dropped the inode too.
+   */
+  volatile int lostError;
+
   OpenFile(int fd, FileKind kind, @Nullable RelationFile relation, Content content) {
     this.fd = fd;
     this.kind = kind;
@@ -85,6 +91,18 @@ final class OpenFile {
     }
   }
 
+  /**
+   * A write from the kernel's cache was refused. Where there was no room one sync is told, for
+   * PostgreSQL writes everything again from its WAL then; any other error stays.
+   */
+  void lost(int error) {
+    if (DataDirectoryException.isFull(error)) {
+      lostError = error;
+    } else {
+      syncError = error;
+    }
+  }
+
   private boolean waitsForRoom(int error) {
     return DataDirectoryException.isFull(error) && content.hasDeferred();
   }
@@ -93,6 +111,11 @@ final class OpenFile {
   int sync(boolean dataOnly) {
     if (syncError != 0) {
       return syncError;
+    }
+    int lost = lostError;
+    if (lost != 0) {
+      lostError = 0;
+      return lost;
     }
     dirty = false;
     int r = flush();

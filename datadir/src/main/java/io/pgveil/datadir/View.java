@@ -326,6 +326,7 @@ final class View implements FileSystem {
     OpenFile f = n.open;
     if (r >= 0 && size == 0 && f != null) {
       f.syncError = 0;
+      f.lostError = 0;
     }
     return r;
   }
@@ -1076,6 +1077,7 @@ final class View implements FileSystem {
         fresh.users = f.users;
         fresh.dirty = f.dirty;
         fresh.syncError = f.syncError;
+        fresh.lostError = f.lostError;
         fresh.takeRetired(f);
         n.open = fresh;
         f.replaced = true;
@@ -1285,7 +1287,8 @@ final class View implements FileSystem {
 
   private static boolean bringToDisk(OpenFile f) {
     boolean durable = f.kind != FileKind.SPILL && f.kind != FileKind.TEMP_RELATION;
-    return f.flush() >= 0 && !(durable && f.dirty && f.sync(false) < 0);
+    // whoever syncs must hear of what was lost, not we
+    return f.flush() >= 0 && f.lostError == 0 && !(durable && f.dirty && f.sync(false) < 0);
   }
 
   /** Closes every file, those too that the kernel did not release; no request comes any more. */
@@ -1483,6 +1486,11 @@ final class View implements FileSystem {
         OpenFile f = n.open;
         int e = f == null ? -Errno.EBADF : f.sync((openFlags & Posix.O_SYNC) != Posix.O_SYNC);
         r = e < 0 ? e : r;
+      }
+    } else if (fromCache) {
+      OpenFile f = n.open;
+      if (f != null) {
+        f.lost(r);
       }
     }
     return r;

@@ -396,6 +396,24 @@ class DiskHazardTest {
     }
   }
 
+  /** The kernel has dropped what it could not write back, and perhaps the inode with its error. */
+  @ParameterizedTest
+  @ValueSource(ints = {Errno.ENOSPC, Errno.EDQUOT, Errno.EIO})
+  void hazard11WhatTheKernelCouldNotWriteBackIsToldToWhoSyncs(int with) {
+    c.write(REL, page(1));
+    assertThat(c.fsync(REL)).isZero();
+    fail(with, call("pwrite", REL));
+    try (Cluster.Handle h = c.open(REL)) {
+      assertThat(h.write(0, page(2), 0, true)).isEqualTo(-with);
+    }
+    work();
+    c.data.housekeeping();
+    assertThat(c.fsync(REL)).isEqualTo(-with);
+    c.write(REL, page(2));
+    assertThat(c.fsync(REL)).isEqualTo(with == Errno.EIO ? -with : 0);
+    assertThat(c.read(REL)).isEqualTo(page(2));
+  }
+
   // ---- rotation ----
 
   /** The files of the server are rewrapped one after the other: each is old or new, all open. */
