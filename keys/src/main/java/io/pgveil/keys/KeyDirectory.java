@@ -334,6 +334,26 @@ public final class KeyDirectory implements AutoCloseable {
     }
   }
 
+  /**
+   * Gives memory back while the keys of more than {@code limit} relations are in it: those of
+   * databases of which no key was asked for since the last call. They are read again when needed.
+   */
+  public void shed(int limit) {
+    // a management operation relies on what it has loaded
+    if (loadedRelations() > limit && operations.tryLock()) {
+      try {
+        relationKeys.values().forEach(RelationKeys::unloadIfUnused);
+      } finally {
+        operations.unlock();
+      }
+    }
+  }
+
+  /** Relations whose keys are in memory. */
+  public long loadedRelations() {
+    return relationKeys.values().stream().mapToLong(RelationKeys::loaded).sum();
+  }
+
   /** Makes every pending change durable: one fsync for each file that has any. */
   public void sync() throws KeyException {
     KeyException first = null;
