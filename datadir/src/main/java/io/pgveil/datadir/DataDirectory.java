@@ -59,11 +59,18 @@ public final class DataDirectory implements AutoCloseable {
    * @param idleFiles descriptors kept of files that nobody has open
    * @param idleWrittenFiles as well, of those with something to sync
    * @param housekeepingMillis between two rounds of {@link #housekeeping}, 0 for none
+   * @param nodes that are kept for the kernel in each view before it is asked to forget some
+   * @param relations whose keys, and numbers of files, are kept of databases that nobody uses
    */
-  record Tuning(int idleFiles, int idleWrittenFiles, long housekeepingMillis) {
+  record Tuning(
+      int idleFiles, int idleWrittenFiles, long housekeepingMillis, int nodes, int relations) {
     private static final int MOST_WRITTEN = 8192;
 
     static final Tuning DEFAULT = new Tuning(512, mostWritten(), 2000);
+
+    Tuning(int idleFiles, int idleWrittenFiles, long housekeepingMillis) {
+      this(idleFiles, idleWrittenFiles, housekeepingMillis, 100_000, 50_000);
+    }
 
     /** A part of the descriptors that this process may have. */
     private static int mostWritten() {
@@ -338,9 +345,9 @@ public final class DataDirectory implements AutoCloseable {
   }
 
   /**
-   * Makes all keys durable and writes all pages that waited for them. What fails is logged, kept as
-   * the file's error, reported to whoever syncs the file, and tried again. The caller holds no
-   * content lock.
+   * Makes all keys durable and writes all pages that waited for them. What fails is logged,
+   * reported to whoever syncs the file (see {@link OpenFile#flush}), and tried again. The caller
+   * holds no content lock.
    */
   void writeWaiting() {
     if (waiting.isEmpty()) {
@@ -364,6 +371,10 @@ public final class DataDirectory implements AutoCloseable {
 
   /** Too much waits for durable keys. */
   private void flushSoon() {
+    housekeepingSoon();
+  }
+
+  void housekeepingSoon() {
     try {
       reaper.execute(this::housekeeping);
     } catch (RejectedExecutionException e) {
@@ -371,12 +382,18 @@ public final class DataDirectory implements AutoCloseable {
     }
   }
 
-  /** Writes what waits for durable keys and ends the keys of files that are durably gone. */
+  /**
+   * Writes what waits for durable keys, ends the keys of files that are durably gone, and gives
+   * memory back.
+   */
   void housekeeping() {
     try {
       writeWaiting();
       endOrphanKeys();
       relations.reap();
+      relations.shed(tuning.relations());
+      keys.shed(tuning.relations());
+      views.keySet().forEach(View::forgetNames);
     } catch (RuntimeException e) {
       // a scheduled task that throws is never run again
       log.error("housekeeping: {}", e.getMessage(), e);
@@ -689,8 +706,7 @@ public final class DataDirectory implements AutoCloseable {
             }
             return newSealedFile(id, key);
           } catch (KeyException e) {
-            throw new DataDirectoryException(
-                DataDirectoryException.Problem.KEYS, Errno.EIO, e.getMessage(), e);
+            throw DataDirectoryException.of(e);
           }
         }
 

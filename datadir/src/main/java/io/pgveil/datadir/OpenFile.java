@@ -34,8 +34,17 @@ final class OpenFile {
   /** Something was written since the last successful sync began. */
   volatile boolean dirty;
 
-  /** A sync failed: every later sync fails too, until the file is emptied or removed. */
+  /**
+   * Something is lost, or may be: every sync fails, until the file is emptied or removed. Not set
+   * for what waits in memory for room on the disk.
+   */
   volatile int syncError;
+
+  /**
+   * Why the kernel could not write back from its cache: it has dropped what it had, and tells who
+   * syncs, but not if it has dropped the inode too.
+   */
+  volatile int lostError;
 
   OpenFile(int fd, FileKind kind, @Nullable RelationFile relation, Content content) {
     this.fd = fd;
@@ -61,7 +70,11 @@ final class OpenFile {
     retired = List.of();
   }
 
-  /** Writes what waits in memory; a failure is kept for whoever syncs. */
+  /**
+   * Writes what waits in memory. Where there is no room it goes on waiting, and whoever syncs tries
+   * again: it fails for all of them while the disk is full, and is right to succeed afterwards. Any
+   * other failure is kept.
+   */
   int flush() {
     if (!content.hasDeferred()) {
       return 0;
@@ -69,7 +82,7 @@ final class OpenFile {
     lock.writeLock().lock();
     try {
       int r = replaced ? 0 : content.flush();
-      if (r < 0) {
+      if (r < 0 && !waitsForRoom(r)) {
         syncError = r;
       }
       return r;
@@ -78,16 +91,39 @@ final class OpenFile {
     }
   }
 
+  /**
+   * A write from the kernel's cache was refused. Where there was no room one sync is told, for
+   * PostgreSQL writes everything again from its WAL then; any other error stays.
+   */
+  void lost(int error) {
+    if (DataDirectoryException.isFull(error)) {
+      lostError = error;
+    } else {
+      syncError = error;
+    }
+  }
+
+  private boolean waitsForRoom(int error) {
+    return DataDirectoryException.isFull(error) && content.hasDeferred();
+  }
+
   /** Syncs the backing file; 0 or -errno. Takes no content lock: writers go on meanwhile. */
   int sync(boolean dataOnly) {
     if (syncError != 0) {
       return syncError;
     }
+    int lost = lostError;
+    if (lost != 0) {
+      lostError = 0;
+      return lost;
+    }
     dirty = false;
     int r = flush();
-    if (r >= 0) {
-      r = content.beforeSync();
+    if (r < 0) {
+      dirty = true;
+      return r;
     }
+    r = content.beforeSync();
     if (r >= 0) {
       r = dataOnly ? content.backing.fdatasync(fd) : content.backing.fsync(fd);
     }

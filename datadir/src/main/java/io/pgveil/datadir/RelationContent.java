@@ -322,10 +322,20 @@ final class RelationContent extends Content {
    */
   private int storeCipher(long start, int length, Scratch s) throws DataDirectoryException {
     if (!keys.isDurable() && !Memory.isZero(s.bytes, 0, length)) {
-      if (deferred.add(start, s.bytes, length)) {
-        return start + length > size ? backing.ftruncate(fd, start + length) : 0;
+      // first what may fail: a page that was refused must not come to disk later
+      boolean grows = start + length > size;
+      int r = grows ? backing.ftruncate(fd, start + length) : 0;
+      if (r < 0 || deferred.add(start, s.bytes, length)) {
+        return r;
       }
-      keys.makeDurable();
+      try {
+        keys.makeDurable();
+      } catch (DataDirectoryException e) {
+        if (grows) {
+          backing.ftruncate(fd, size);
+        }
+        throw e;
+      }
     }
     if (!deferred.isEmpty()) {
       int r = flush();
@@ -371,7 +381,12 @@ final class RelationContent extends Content {
   int truncate(long newSize) {
     Scratch s = Scratch.get();
     if (newSize == 0) {
-      deferred.clear();
+      int r = backing.ftruncate(fd, 0);
+      if (r >= 0) {
+        deferred.clear();
+        size = 0;
+      }
+      return r;
     } else {
       int f = flush();
       if (f < 0) {

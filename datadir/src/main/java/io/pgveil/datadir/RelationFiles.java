@@ -56,6 +56,9 @@ final class RelationFiles {
     /** Files per relfilenode; null until the first change. */
     private @Nullable Map<Integer, Integer> counts;
 
+    /** Whether {@link #counts} was asked for since the last {@link #shed}. */
+    private boolean used;
+
     /** Relfilenodes whose last file is unlinked, but perhaps not durably. */
     private final Set<Integer> dropped = new HashSet<>();
 
@@ -72,6 +75,7 @@ final class RelationFiles {
      * an unlink and the end of its key leaves.
      */
     private Map<Integer, Integer> counts() throws DataDirectoryException {
+      used = true;
       Map<Integer, Integer> c = counts;
       if (c != null) {
         return c;
@@ -213,6 +217,19 @@ final class RelationFiles {
       }
     }
 
+    private synchronized int counted() {
+      Map<Integer, Integer> c = counts;
+      return c == null ? 0 : c.size();
+    }
+
+    /** Forgets the counts, which a scan brings back, if nobody has asked since the last call. */
+    private synchronized void shed() {
+      if (!used && dropped.isEmpty()) {
+        counts = null;
+      }
+      used = false;
+    }
+
     /** Ends the keys of relations whose unlink is durable; returns whether there were any. */
     private boolean reap() throws KeyException {
       synchronized (this) {
@@ -345,6 +362,17 @@ final class RelationFiles {
     }
   }
 
+  /** Gives memory back while more than {@code limit} relations are counted. */
+  void shed(int limit) {
+    long counted = 0;
+    for (Directory d : directories.values()) {
+      counted += d.counted();
+    }
+    if (counted > limit) {
+      directories.values().forEach(Directory::shed);
+    }
+  }
+
   /** Key access for the content of one relation file. */
   RelationContent.Keys keysOf(RelationFile f, @Nullable Directory directory) {
     return f.isTemporary() ? new TemporaryKeys(f) : new StoredKeys(f, directory);
@@ -371,8 +399,7 @@ final class RelationFiles {
 
   private static DataDirectoryException failed(KeyException e) {
     log.error("{}", e.getMessage());
-    return new DataDirectoryException(
-        DataDirectoryException.Problem.KEYS, Errno.EIO, e.getMessage(), e);
+    return DataDirectoryException.of(e);
   }
 
   private final class StoredKeys implements RelationContent.Keys {

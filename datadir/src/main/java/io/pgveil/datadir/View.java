@@ -35,6 +35,9 @@ final class View implements FileSystem {
   /** Names and attributes change through us alone, so the kernel may keep them. */
   private static final long VALID_MILLIS = 3_600_000;
 
+  /** How many nodes are made between two looks at their number. */
+  private static final int NODES_BETWEEN_LOOKS = 1024;
+
   private static final int NOT_TIMES =
       SetAttributes.MODE | SetAttributes.UID | SetAttributes.GID | SetAttributes.SIZE;
 
@@ -48,6 +51,7 @@ final class View implements FileSystem {
   private final Map<Node.Identity, Node> byIdentity = new ConcurrentHashMap<>();
   private final AtomicLong nextNode = new AtomicLong(ROOT + 1);
   private final IdleFiles idle;
+  private volatile @Nullable Kernel kernel;
 
   View(DataDirectory dataDirectory, int rootFd, Place rootPlace) throws DataDirectoryException {
     this.dataDirectory = dataDirectory;
@@ -68,6 +72,11 @@ final class View implements FileSystem {
     root.lookups = 1;
     nodes.put(ROOT, root);
     byIdentity.put(root.identity, root);
+  }
+
+  @Override
+  public void kernel(Kernel given) {
+    kernel = given;
   }
 
   private boolean isDataRoot(Node n) {
@@ -94,6 +103,9 @@ final class View implements FileSystem {
                         : null;
                 Node made = new Node(nextNode.getAndIncrement(), i, place);
                 nodes.put(made.id, made);
+                if (made.id % NODES_BETWEEN_LOOKS == 0 && tooManyNodes()) {
+                  dataDirectory.housekeepingSoon();
+                }
                 return made;
               });
       synchronized (n) {
@@ -116,6 +128,37 @@ final class View implements FileSystem {
     synchronized (n) {
       n.lookups -= count;
       dropIfUnused(n);
+    }
+  }
+
+  private boolean tooManyNodes() {
+    return nodes.size() > dataDirectory.tuning().nodes();
+  }
+
+  int nodeCount() {
+    return nodes.size();
+  }
+
+  /**
+   * The kernel keeps every name that it has ever looked up while it has memory, and we a node for
+   * each: where they are too many, it is asked to forget a part of them, roughly the oldest first,
+   * and the nodes go with its FORGETs. Called with no lock held.
+   */
+  void forgetNames() {
+    Kernel k = kernel;
+    if (k == null || !tooManyNodes()) {
+      return;
+    }
+    int excess = nodes.size() - dataDirectory.tuning().nodes() / 4 * 3;
+    for (Node n : nodes.values()) {
+      Node.Name name = n.name();
+      if (n.place != null || n.open != null || name == null) {
+        continue;
+      }
+      k.forgetName(name.parent().id, name.name());
+      if (--excess <= 0) {
+        return;
+      }
     }
   }
 
@@ -326,6 +369,7 @@ final class View implements FileSystem {
     OpenFile f = n.open;
     if (r >= 0 && size == 0 && f != null) {
       f.syncError = 0;
+      f.lostError = 0;
     }
     return r;
   }
@@ -1076,6 +1120,7 @@ final class View implements FileSystem {
         fresh.users = f.users;
         fresh.dirty = f.dirty;
         fresh.syncError = f.syncError;
+        fresh.lostError = f.lostError;
         fresh.takeRetired(f);
         n.open = fresh;
         f.replaced = true;
@@ -1285,7 +1330,8 @@ final class View implements FileSystem {
 
   private static boolean bringToDisk(OpenFile f) {
     boolean durable = f.kind != FileKind.SPILL && f.kind != FileKind.TEMP_RELATION;
-    return f.flush() >= 0 && !(durable && f.dirty && f.sync(false) < 0);
+    // whoever syncs must hear of what was lost, not we
+    return f.flush() >= 0 && f.lostError == 0 && !(durable && f.dirty && f.sync(false) < 0);
   }
 
   /** Closes every file, those too that the kernel did not release; no request comes any more. */
@@ -1483,6 +1529,11 @@ final class View implements FileSystem {
         OpenFile f = n.open;
         int e = f == null ? -Errno.EBADF : f.sync((openFlags & Posix.O_SYNC) != Posix.O_SYNC);
         r = e < 0 ? e : r;
+      }
+    } else if (fromCache) {
+      OpenFile f = n.open;
+      if (f != null) {
+        f.lost(r);
       }
     }
     return r;

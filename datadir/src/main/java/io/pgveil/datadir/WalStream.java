@@ -239,7 +239,7 @@ final class WalStream {
       return count;
     } catch (KeyException e) {
       log.error("WAL cannot be written to {}: {}", content.name(), e.getMessage());
-      return -Errno.EIO;
+      return -DataDirectoryException.errnoOf(e);
     }
   }
 
@@ -421,13 +421,16 @@ final class WalStream {
     if (!behind) {
       return 0;
     }
-    last.content = null;
-    if (c.isClosed()) {
-      return 0;
+    int r = 0;
+    if (!c.isClosed()) {
+      int tli = c.timeline();
+      long segno = c.segmentNumber(segmentSize);
+      r = Math.min(0, store(c, tli, segno, last.clear, last.offset, PAGE, last.offset + PAGE));
     }
-    int tli = c.timeline();
-    long segno = c.segmentNumber(segmentSize);
-    return Math.min(0, store(c, tli, segno, last.clear, last.offset, PAGE, last.offset + PAGE));
+    if (r >= 0) {
+      last.content = null;
+    }
+    return r;
   }
 
   /** Decodes what is there in [first, stop) to {@link #onDisk}, zeros behind the end. */

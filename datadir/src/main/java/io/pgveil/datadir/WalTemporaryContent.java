@@ -90,6 +90,17 @@ final class WalTemporaryContent extends Content {
 
   @Override
   int write(long offset, int count, long address) {
+    byte[] before = tail.clone();
+    long sizeBefore = size;
+    int r = writeUnits(offset, count, address);
+    if (r < 0 && size == sizeBefore) {
+      System.arraycopy(before, 0, tail, 0, UNIT);
+    }
+    Arrays.fill(before, (byte) 0);
+    return r;
+  }
+
+  private int writeUnits(long offset, int count, long address) {
     Scratch s = Scratch.get();
     SealedCipher cipher = ciphers.take();
     try {

@@ -90,6 +90,19 @@ final class Cluster implements AutoCloseable {
     return c;
   }
 
+  /** As {@link #create(Path)}; changes of key files fail when {@code faults} says so. */
+  static Cluster create(Path temp, KeyDirectory.Faults faults) throws Exception {
+    try (Cluster made = create(temp)) {
+      return new Cluster(
+          temp,
+          made.directory,
+          KeyDirectory.open(made.directory.resolve("pg_tde"), settings(), faults),
+          made.backing,
+          TUNING,
+          true);
+    }
+  }
+
   static KeyDirectory makeKeys(Path temp, Path directory) throws KeyException {
     KeyDirectory keys = KeyDirectory.create(directory.resolve("pg_tde"), settings());
     String json = "{\"path\": \"" + temp.resolve("keyring") + "\"}";

@@ -162,6 +162,18 @@ final class RecordingBacking extends Backing {
   }
 
   @Override
+  public int mkdirat(int dirFd, String path, int mode) {
+    int e = note("mkdir", path);
+    return e < 0 ? e : super.mkdirat(dirFd, path, mode);
+  }
+
+  @Override
+  public int symlinkat(String target, int dirFd, String path) {
+    int e = note("symlink", path);
+    return e < 0 ? e : super.symlinkat(target, dirFd, path);
+  }
+
+  @Override
   public int linkat(int dirFd, String from, String to) {
     int e = note("link", from, to, 0, new byte[0]);
     return e < 0 ? e : super.linkat(dirFd, from, to);

@@ -25,6 +25,21 @@ public interface FileSystem {
   /** Who asks: identities of the calling thread. */
   record Caller(int uid, int gid, int pid) {}
 
+  /** What a file system may ask of the kernel. */
+  interface Kernel {
+    /**
+     * Makes the kernel forget what a name leads to; it gives the node back by {@link #forget}
+     * unless the node is in use. Not to be called from a method of the file system, nor under a
+     * lock that one of them may wait for: see {@link FuseSession#invalidateEntry}.
+     *
+     * @return 0 or -errno; ENOENT: the kernel does not know the name
+     */
+    int forgetName(long parent, String name);
+  }
+
+  /** Called once, before {@link #started}. */
+  default void kernel(Kernel kernel) {}
+
   /** The session is up, {@code info} says what was negotiated; nothing was asked before. */
   default void started(SessionInfo info) {}
 

@@ -171,6 +171,7 @@ public final class FuseSession {
       if (started || ended.getCount() == 0) {
         throw new IllegalStateException("A session is started once");
       }
+      fileSystem.kernel(this::invalidateEntry);
       fileSystem.started(info);
       started = true;
       running.set(workers.size());

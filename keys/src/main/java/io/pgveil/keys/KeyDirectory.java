@@ -144,6 +144,35 @@ public final class KeyDirectory implements AutoCloseable {
     return open(directory, settings, Providers.installed(), (step, name) -> {});
   }
 
+  /** Fails changes of the key files, for tests of those who use them. */
+  public interface Faults {
+    /**
+     * Asked before each change.
+     *
+     * @param call OPEN, WRITE, FSYNC, RENAME, UNLINK or FSYNC_DIRECTORY
+     * @param file name in the key directory; empty for the directory
+     * @return -errno, or 0 for no fault
+     */
+    int before(String call, String file);
+  }
+
+  /** As {@link #open(Path, Settings)}, and changes fail when {@code faults} says so. */
+  public static KeyDirectory open(Path directory, Settings settings, Faults faults)
+      throws KeyException {
+    return open(
+        directory,
+        settings,
+        Providers.installed(),
+        (step, name) -> {
+          int r = faults.before(step.name(), name);
+          if (r < 0) {
+            boolean sync =
+                step == DurableFiles.Step.FSYNC || step == DurableFiles.Step.FSYNC_DIRECTORY;
+            throw KeyException.io(sync ? Kind.SYNC_FAILED : Kind.IO, step + " of " + name, r);
+          }
+        });
+  }
+
   static KeyDirectory open(
       Path directory, Settings settings, List<KeyProviderFactory> factories, DurableFiles.Hook hook)
       throws KeyException {
@@ -303,6 +332,26 @@ public final class KeyDirectory implements AutoCloseable {
     } finally {
       headers.unlock();
     }
+  }
+
+  /**
+   * Gives memory back while the keys of more than {@code limit} relations are in it: those of
+   * databases of which no key was asked for since the last call. They are read again when needed.
+   */
+  public void shed(int limit) {
+    // a management operation relies on what it has loaded
+    if (loadedRelations() > limit && operations.tryLock()) {
+      try {
+        relationKeys.values().forEach(RelationKeys::unloadIfUnused);
+      } finally {
+        operations.unlock();
+      }
+    }
+  }
+
+  /** Relations whose keys are in memory. */
+  public long loadedRelations() {
+    return relationKeys.values().stream().mapToLong(RelationKeys::loaded).sum();
   }
 
   /** Makes every pending change durable: one fsync for each file that has any. */

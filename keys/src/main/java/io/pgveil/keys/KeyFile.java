@@ -285,6 +285,11 @@ abstract sealed class KeyFile permits RelationKeys, WalKeys, SealKeys {
     }
   }
 
+  /** Called under {@link #state}. */
+  final boolean hasFailed() {
+    return failure != null;
+  }
+
   final KeyException corrupted(String why) {
     String what =
         switch (this) {

@@ -108,8 +108,15 @@ public final class RelationKeys extends KeyFile {
   /** Changes up to this one are durable. */
   private volatile long durable;
 
-  /** Set once the file was read; the lock-free paths look here. */
+  /**
+   * Set while the content is in memory; the lock-free paths look here. It may be unloaded at any
+   * time (see {@link #unloadIfUnused}): that a relation has no slot means nothing without a look
+   * under the state lock.
+   */
   private volatile boolean ready;
+
+  /** Whether a key was asked for since the last {@link #unloadIfUnused}. */
+  private volatile boolean used;
 
   RelationKeys(KeyDirectory directory, Scope scope) {
     super(directory, scope.oid() + "_keys", scope);
@@ -191,16 +198,26 @@ public final class RelationKeys extends KeyFile {
     }
   }
 
-  private void ensureReady() throws KeyException {
-    if (!ready) {
-      load();
+  private @Nullable Slot slot(long name) throws KeyException {
+    if (!used) {
+      used = true;
     }
+    Slot slot = slots.get(name);
+    if (slot == null) {
+      state.lock();
+      try {
+        load();
+        slot = slots.get(name);
+      } finally {
+        state.unlock();
+      }
+    }
+    return slot;
   }
 
   /** Whether the relation has a key; needs no principal key. */
   public boolean contains(int tablespaceOid, int relNumber) throws KeyException {
-    ensureReady();
-    return slots.containsKey(key(tablespaceOid, relNumber));
+    return slot(key(tablespaceOid, relNumber)) != null;
   }
 
   /**
@@ -210,10 +227,9 @@ public final class RelationKeys extends KeyFile {
    * @throws KeyException if the principal key cannot be had, or the entry is not of it
    */
   public @Nullable InternalKey find(int tablespaceOid, int relNumber) throws KeyException {
-    ensureReady();
     long name = key(tablespaceOid, relNumber);
     while (true) {
-      Slot slot = slots.get(name);
+      Slot slot = slot(name);
       if (slot == null) {
         return null;
       }
@@ -267,6 +283,7 @@ public final class RelationKeys extends KeyFile {
       throws KeyException {
     directory.requireWritable();
     InternalKey key = InternalKey.random(cipher, directory.random());
+    used = true;
     while (true) {
       principalOrFallback();
       state.lock();
@@ -404,9 +421,9 @@ public final class RelationKeys extends KeyFile {
    */
   public void free(int tablespaceOid, int relNumber) throws KeyException {
     directory.requireWritable();
-    load();
     state.lock();
     try {
+      load();
       Slot slot = slots.remove(key(tablespaceOid, relNumber));
       if (slot == null) {
         return;
@@ -427,9 +444,9 @@ public final class RelationKeys extends KeyFile {
 
   /** Every relation that has a key, in file order. */
   public List<Entry> entries() throws KeyException {
-    load();
     state.lock();
     try {
+      load();
       return slots.entrySet().stream()
           .sorted(Comparator.comparingInt(e -> e.getValue().index))
           .map(
@@ -444,9 +461,9 @@ public final class RelationKeys extends KeyFile {
 
   /** Indexes of entries that say neither "free" nor which relation they belong to. */
   public List<Integer> damagedEntries() throws KeyException {
-    load();
     state.lock();
     try {
+      load();
       return List.copyOf(damaged);
     } finally {
       state.unlock();
@@ -464,7 +481,13 @@ public final class RelationKeys extends KeyFile {
         return new Names(names(content));
       }
     }
-    return new Names(slots.keySet().stream().mapToLong(Long::longValue).toArray());
+    state.lock();
+    try {
+      load();
+      return new Names(slots.keySet().stream().mapToLong(Long::longValue).toArray());
+    } finally {
+      state.unlock();
+    }
   }
 
   private static long[] names(byte[] content) {
@@ -488,17 +511,40 @@ public final class RelationKeys extends KeyFile {
   /** The number of keys; 0 if the file cannot be read ({@link #entries} tells why). */
   public int count() {
     try {
-      ensureReady();
+      return entries().size();
     } catch (KeyException e) {
       return 0;
     }
+  }
+
+  /** The number of keys in memory. */
+  int loaded() {
     return slots.size();
+  }
+
+  /**
+   * Gives the memory back if no key was asked for since the last call and the file holds all there
+   * is. Keys are not cleared: whoever was just given one may still copy it.
+   */
+  void unloadIfUnused() {
+    writes.lock();
+    state.lock();
+    try {
+      boolean stored = durable >= changes || (changes == 1 && dirty.isEmpty());
+      if (ready && !used && stored && !hasFailed()) {
+        slots.values().forEach(slot -> slot.key = null);
+        forget();
+      }
+      used = false;
+    } finally {
+      state.unlock();
+      writes.unlock();
+    }
   }
 
   /** Whether there is nothing to protect, not even an entry that is garbled. */
   boolean isEmpty() throws KeyException {
-    load();
-    return slots.isEmpty() && damagedEntries().isEmpty();
+    return entries().isEmpty() && damagedEntries().isEmpty();
   }
 
   @Override

@@ -231,7 +231,8 @@ public final class WalKeys extends KeyFile {
     try {
       if (end / SECTOR == (end + layout.size - 1) / SECTOR) {
         place(entry, 0, range);
-        patches.add(new DurableFiles.Patch(end, entry));
+        // the one that needs room first: where there is none, nothing has changed
+        patches.addFirst(new DurableFiles.Patch(end, entry));
       } else {
         directory.files().update(fileName, List.of(new DurableFiles.Patch(end, entry.clone())));
         place(entry, 0, range);

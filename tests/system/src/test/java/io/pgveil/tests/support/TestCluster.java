@@ -93,6 +93,16 @@ public final class TestCluster {
     return runAs;
   }
 
+  public Path serverLog() {
+    return root.resolve("postgresql.log");
+  }
+
+  /** A setting of the server, before its first start. */
+  public TestCluster with(String name, String value) {
+    settings.put(name, value);
+    return this;
+  }
+
   public PostgresServer server() {
     if (server == null) {
       throw new IllegalStateException("no server");
@@ -231,7 +241,7 @@ public final class TestCluster {
                   runAs,
                   mountPoint(),
                   root.resolve("run"),
-                  root.resolve("postgresql.log"),
+                  serverLog(),
                   PostgresServer.anyFreePort(),
                   password,
                   settings));
@@ -379,7 +389,7 @@ public final class TestCluster {
   // ---- the end ----
 
   String logs() {
-    return Pgveil.tail(daemonLog()) + "\n" + Pgveil.tail(root.resolve("postgresql.log"));
+    return Pgveil.tail(daemonLog()) + "\n" + Pgveil.tail(serverLog());
   }
 
   /**
