@@ -66,7 +66,7 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** Fails when refuseUnsafeCluster looks at nothing. Offsets: see ControlData. */
+  /** Fact E. Fails when refuseUnsafeCluster looks at nothing. Offsets: see ControlData. */
   @ParameterizedTest
   @CsvSource({
     "56, 0, full_page_writes, true",
@@ -268,7 +268,7 @@ class DataDirectoryHazardTest {
 
   // ---- hazard 12 ----
 
-  /** Fails when View.write ignores the flags. */
+  /** Fact G. Fails when View.write ignores the flags. */
   @Test
   void hazard12SynchronousWritesAreSynced() {
     byte[] content = WalPages.segment(1, 1, 1 << 20, 3);
@@ -285,7 +285,7 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** Fails when postmaster.pid is nothing special. */
+  /** Fact F. Fails when postmaster.pid is nothing special. */
   @Test
   void hazard12RunBeginsWithSyncfs() {
     c.write("postmaster.pid", bytes(1, 50));
@@ -449,7 +449,7 @@ class DataDirectoryHazardTest {
 
   // ---- hazard 19 ----
 
-  /** Fails when cookies are positions in a list that was read again. */
+  /** Fact K. Fails when cookies are positions in a list that was read again. */
   @Test
   void hazard19CookiesAreStableWhileEntriesGo() {
     c.mkdir("d");

@@ -41,7 +41,7 @@ class RelationHazardTest {
 
   // ---- hazard 1 ----
 
-  /** Fails when RelationContent.storeCipher ignores keys.isDurable(). */
+  /** Fact H. Fails when RelationContent.storeCipher ignores keys.isDurable(). */
   @Test
   void hazard1NoCipherByteIsWrittenBeforeItsKeyIsDurable() {
     List<String> early = new ArrayList<>();
@@ -160,7 +160,7 @@ class RelationHazardTest {
     assertThat(c.fsync("base/5/20000")).isEqualTo(-Errno.EIO);
   }
 
-  /** Fails when RelationContent.ciphers creates a key without looking at the content. */
+  /** Fact H. Fails when RelationContent.ciphers creates a key without looking at the content. */
   @Test
   void hazard1FileWithoutKeyIsNeverResetButCanBeThrownAway() throws Exception {
     for (int rel = 20000; rel < 20006; rel++) {
@@ -221,7 +221,7 @@ class RelationHazardTest {
 
   // ---- hazard 2 ----
 
-  /** Fails when a key ends with the main fork. */
+  /** Fact A. Fails when a key ends with the main fork. */
   @Test
   void hazard2InitForkOutlivesTheMainFork() throws Exception {
     c.write("base/5/20000", page(1));
@@ -244,7 +244,7 @@ class RelationHazardTest {
         .isEqualTo(k.cipherBytes("base/5/20000_init"));
   }
 
-  /** Fails when beforeCreate makes a new key although a file of the relation is there. */
+  /** Fact B. Fails when beforeCreate makes a new key although a file of the relation is there. */
   @Test
   void hazard2ForksAndSegmentsInAnyOrderShareOneKey() throws Exception {
     List<String> names = List.of("20000_vm", "20000.2", "20000_init", "20000_fsm", "20000");

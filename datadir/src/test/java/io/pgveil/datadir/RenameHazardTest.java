@@ -43,7 +43,7 @@ class RenameHazardTest {
     return WalPages.segment(timeline, number, MB, 30);
   }
 
-  /** Fails when isEmptyTemporary says yes to a file with data, or no kind is transcoded. */
+  /** Fact J. Fails when isEmptyTemporary says yes to a file with data, or no kind is transcoded. */
   @ParameterizedTest
   @CsvSource({
     "pg_wal/RECOVERYXLOG, pg_wal/000000010000000000000001, 1048576",
@@ -160,7 +160,7 @@ class RenameHazardTest {
     assertThat(c.cipherBytes(SEG1)).as("hazard 4: zero fill is raw").isEqualTo(new byte[MB]);
   }
 
-  /** Fails when link leaves the temporary format under the new name. */
+  /** Fact L. Fails when link leaves the temporary format under the new name. */
   @Test
   void hazard3LinkAndUnlinkInstallsWalAndHistory() throws Exception {
     byte[] content = segment(1, 1);

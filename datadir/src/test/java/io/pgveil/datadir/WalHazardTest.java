@@ -186,7 +186,8 @@ class WalHazardTest {
   // ---- hazard 5 ----
 
   /**
-   * Fails when a crash restart does not begin a run (DataDirectory.controlWritten does nothing).
+   * Fact D. Fails when a crash restart does not begin a run (DataDirectory.controlWritten does
+   * nothing).
    */
   @Test
   void hazard5CrashRestartBeginsARangeAtTheFirstByteThatDiffers() throws Exception {
@@ -282,7 +283,10 @@ class WalHazardTest {
 
   // ---- hazard 6 ----
 
-  /** Fails when a range begins at the first write of a run instead of the first differing byte. */
+  /**
+   * Fact C. Fails when a range begins at the first write of a run instead of the first differing
+   * byte.
+   */
   @ParameterizedTest
   @ValueSource(ints = {8, 1})
   void hazard6StandbyRestreamKeepsAcknowledgedWal(int unit) throws Exception {
@@ -433,7 +437,8 @@ class WalHazardTest {
   // ---- hazard 7 ----
 
   /**
-   * Fails when zeros need to know the segment size, or the first range begins at the first file.
+   * Fact I. Fails when zeros need to know the segment size, or the first range begins at the first
+   * file.
    */
   @Test
   void hazard7BaseBackupWritesSegmentsInAnyOrder() throws Exception {
@@ -459,7 +464,9 @@ class WalHazardTest {
     }
   }
 
-  /** pg_rewind: O_TRUNC and new content. Fails when it is written under the old run's key. */
+  /**
+   * Fact I. pg_rewind: O_TRUNC and new content. Fails when it is written under the old run's key.
+   */
   @Test
   void hazard7TruncatedAndRewrittenSegmentHasANewKey() throws Exception {
     startServer(c);

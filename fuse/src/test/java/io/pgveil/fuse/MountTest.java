@@ -349,6 +349,7 @@ class MountTest {
     assertThat(read).isEqualTo(bytes);
   }
 
+  /** Fact G. */
   @Test
   void hazard12SynchronousFlagsReachDirectFiles() {
     long buffer = Memory.allocate(8192, 4096);
@@ -356,6 +357,7 @@ class MountTest {
     assertThat(Posix.pwrite(fd, buffer, 100, 0)).isEqualTo(100);
     assertThat(fileSystem.contents("direct")).hasSize(100);
     assertThat(fileSystem.lastWriteFlags & Posix.O_DSYNC).isNotZero();
+    assertThat(fileSystem.syncs).as("the flag is all that comes").hasValue(0);
     Posix.close(fd);
     fd = open("direct", Posix.O_RDWR);
     assertThat(Posix.pwrite(fd, buffer, 100, 100)).isEqualTo(100);
@@ -370,6 +372,23 @@ class MountTest {
     assertThat(Posix.pwrite(fd, buffer, 100, 0)).isEqualTo(100);
     assertThat(fileSystem.contents("cached")).hasSize(100);
     assertThat(fileSystem.syncs).hasValue(1);
+    Posix.close(fd);
+  }
+
+  /**
+   * Fact F: success, and nobody was asked. A kernel that asks one day will fail this test, and then
+   * there is something better to do than hazard 12's answer.
+   */
+  @Test
+  void factFSyncfsReachesNobody() {
+    long buffer = Memory.allocate(8192, 4096);
+    int fd = open("f", Posix.O_RDWR | Posix.O_CREAT);
+    assertThat(Posix.pwrite(fd, buffer, 8192, 0)).isEqualTo(8192);
+    assertThat(Posix.syncfs(fd)).isZero();
+    assertThat(count("SYNCFS")).isZero();
+    assertThat(fileSystem.syncs).hasValue(0);
+    assertThat(Posix.fsync(fd)).isZero();
+    assertThat(fileSystem.syncs).as("control").hasValue(1);
     Posix.close(fd);
   }
 
@@ -393,6 +412,7 @@ class MountTest {
     assertThat(store.type()).isEqualTo("fuse.pgveil");
   }
 
+  /** Fact K. */
   @Test
   void hazard19ScansStayWholeWhileNamesGo() throws Exception {
     Path dir = Files.createDirectory(root.resolve("d"));
