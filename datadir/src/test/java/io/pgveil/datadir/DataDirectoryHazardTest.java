@@ -66,7 +66,11 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** Fails when refuseUnsafeCluster looks at nothing. Offsets: see ControlData. */
+  /**
+   * Fact E. Offsets: see ControlData. Seen failing: allowTornPages in
+   * DataDirectory.refuseUnsafeCluster; the first two rows throw nothing. Its look at sizes; the
+   * last two throw nothing.
+   */
   @ParameterizedTest
   @CsvSource({
     "56, 0, full_page_writes, true",
@@ -97,7 +101,7 @@ class DataDirectoryHazardTest {
 
   // ---- hazard 11 ----
 
-  /** Fails when an error is reported once and forgotten, or by the descriptor that wrote only. */
+  /** Seen failing: syncError in OpenFile.sync; 0 instead of -5. */
   @ParameterizedTest
   @ValueSource(strings = {"base/5/20000", "pg_xact/0000", SEG1})
   void hazard11SyncErrorStaysForEverySyncer(String path) {
@@ -117,7 +121,10 @@ class DataDirectoryHazardTest {
     assertThat(c.fsync(path)).isZero();
   }
 
-  /** Fails when create with O_TRUNC keeps the error, or ignores that the truncation failed. */
+  /**
+   * Seen failing: the result of truncate in View.create; 0 instead of -5. View.truncate, which
+   * forgives; -5 instead of 0.
+   */
   @Test
   void hazard11CreateWithTruncation() {
     c.write("f", bytes(1, 100));
@@ -143,7 +150,10 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** A name used again is another file. */
+  /**
+   * A name used again is another file. Seen failing: the file in OpenFile.syncError, one error for
+   * all; -5 instead of 0.
+   */
   @Test
   void hazard11SyncErrorGoesWithTheUnlinkedFile() {
     c.write("f", bytes(1, 100));
@@ -155,7 +165,7 @@ class DataDirectoryHazardTest {
     assertThat(c.fsync("f")).isZero();
   }
 
-  /** Fails when an idle descriptor is closed without a sync, or its error is lost with it. */
+  /** Seen failing: bringToDisk in View.closeIdle; 0 instead of -5. */
   @Test
   void hazard11EvictionSyncsAndKeepsErrors() throws Exception {
     try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(3, 3, 0), true)) {
@@ -173,7 +183,7 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** Fails when View.release takes a file that was only read, or one of few, for one to sync. */
+  /** Seen failing: dirty in View.release; 18 syncs instead of 10. */
   @Test
   void hazard11FilesAreSyncedForTheirDescriptorOnlyWhenManyWereWritten() throws Exception {
     try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(3, 10, 0), true)) {
@@ -192,7 +202,9 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** Fails when View.change says that a file was written before it is. */
+  /**
+   * Seen failing: dirty behind the change in View.change, before it instead; 1 sync instead of 2.
+   */
   @Test
   void hazard11ASyncDuringAWriteLeavesTheFileUnsynced() throws Exception {
     try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(0, 0, 0), true)) {
@@ -214,7 +226,7 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** Fails when a file of which nothing was written is called clean. */
+  /** Seen failing: the sync of a file that is not dirty in OpenFile.sync; no sync instead of 1. */
   @Test
   void hazard11FirstSyncAfterADaemonRestartReachesTheBackingFile() throws Exception {
     c.write("pg_xact/0000", page(1));
@@ -228,7 +240,10 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** Fails when the header's sync comes after data, or its failure is forgotten. */
+  /**
+   * Seen failing: the fdatasync in SealedContent.writeHeader; "ftruncate 0", "pwrite 0", "pwrite
+   * 4096" alone.
+   */
   @Test
   void hazard11HeaderOfASealedFileIsSyncedFirst() {
     c.write("f", bytes(1, 5000));
@@ -246,6 +261,7 @@ class DataDirectoryHazardTest {
     }
   }
 
+  /** Seen failing: the result of pwrite in RelationContent.storeCipher; 8192 instead of -28. */
   @ParameterizedTest
   @ValueSource(ints = {Errno.ENOSPC, Errno.EIO, Errno.EDQUOT})
   void hazard11WriteErrorsReachTheCallerAsTheyAre(int error) {
@@ -268,7 +284,7 @@ class DataDirectoryHazardTest {
 
   // ---- hazard 12 ----
 
-  /** Fails when View.write ignores the flags. */
+  /** Fact G. Seen failing: the flags in View.write; no fdatasync instead of 1. */
   @Test
   void hazard12SynchronousWritesAreSynced() {
     byte[] content = WalPages.segment(1, 1, 1 << 20, 3);
@@ -285,7 +301,7 @@ class DataDirectoryHazardTest {
     }
   }
 
-  /** Fails when postmaster.pid is nothing special. */
+  /** Fact F. Seen failing: syncfs in DataDirectory.pidWritten; none instead of 1. */
   @Test
   void hazard12RunBeginsWithSyncfs() {
     c.write("postmaster.pid", bytes(1, 50));
@@ -301,7 +317,7 @@ class DataDirectoryHazardTest {
 
   // ---- hazard 14 ----
 
-  /** Fails when mayLink says yes to everything. */
+  /** Seen failing: the refusal in DataDirectory.mayLink; 0 instead of -1, for all eight. */
   @ParameterizedTest
   @ValueSource(
       strings = {
@@ -327,6 +343,7 @@ class DataDirectoryHazardTest {
     assertThat(c.symlink("../../outside", path)).isEqualTo(-Errno.EPERM);
   }
 
+  /** Seen failing: the permission in DataDirectory.mayLink; -1 instead of 0. */
   @Test
   void hazard14LinksToOurOwnViewsAndOfNoDataAreMade() {
     assertThat(c.symlink(temp.resolve("mount") + "/spc", "pg_tblspc/16400")).isZero();
@@ -337,7 +354,10 @@ class DataDirectoryHazardTest {
 
   // ---- hazard 15 ----
 
-  /** Fails when pg_tde is listed, or any call can change it. */
+  /**
+   * Seen failing: View.isKeyDirectoryName; pg_tde is listed. The kind in View.open; 0 instead of
+   * -30.
+   */
   @Test
   void hazard15KeyDirectoryIsHiddenAndReadOnly() throws Exception {
     assertThat(c.list("")).doesNotContain("pg_tde").contains("base", "global");
@@ -369,7 +389,7 @@ class DataDirectoryHazardTest {
     assertThat(c.exists("pg_tde/wal_keys")).isTrue();
   }
 
-  /** Fails when a key file's size is that of its first open. */
+  /** Seen failing: the kind in View.fill; bytes are missing. */
   @Test
   void hazard15KeyFileThatGrowsShowsItsSize() throws Exception {
     c.write("base/5/20000", page(1));
@@ -389,6 +409,10 @@ class DataDirectoryHazardTest {
     return c.open(path, Posix.O_RDONLY);
   }
 
+  /**
+   * Seen failing: the unlink of the old name in View.Rename.transcode; -39 (ENOTEMPTY) instead of
+   * 0.
+   */
   @Test
   void hazard15DatabaseDirectoryHoldsNothingOfOurs() {
     c.mkdir("base/7");
@@ -404,7 +428,10 @@ class DataDirectoryHazardTest {
 
   // ---- hazard 18 ----
 
-  /** Fails when sizes are those on disk, or modes, owners or times are not passed on. */
+  /**
+   * Seen failing: clearLength in View.fill; 4609 instead of 1. The time kept in
+   * RelationContent.flush; the time of the flush.
+   */
   @Test
   void hazard18SizesTimesAndModesAreExact() throws Exception {
     for (int n : new int[] {0, 1, 511, 512, 513, 4096, 100_000}) {
@@ -435,6 +462,7 @@ class DataDirectoryHazardTest {
     }
   }
 
+  /** Seen failing: the open descriptor in View.stat; -2 (ENOENT) instead of 0. */
   @Test
   void hazard18UnlinkedFileHasNoLinks() {
     Cluster.Handle h = c.create("f");
@@ -449,7 +477,10 @@ class DataDirectoryHazardTest {
 
   // ---- hazard 19 ----
 
-  /** Fails when cookies are positions in a list that was read again. */
+  /**
+   * Fact K. Seen failing: the cookies of the directory in View.list, positions instead; 6029
+   * entries seen instead of 10000.
+   */
   @Test
   void hazard19CookiesAreStableWhileEntriesGo() {
     c.mkdir("d");

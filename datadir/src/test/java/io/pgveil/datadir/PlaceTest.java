@@ -91,6 +91,7 @@ class PlaceTest {
     assertThat(f.segmentNumber(1 << 20)).isEqualTo(2 * 4096 + 255);
   }
 
+  /** Seen failing: the comparison in Place.holdsTheSameAs; true for base/5 and base/6. */
   @Test
   void hazard3SlotDirectoriesKeepTheirMeaningWhenRenamed() {
     Place slots = Place.DATA_DIRECTORY.directory("pg_replslot");

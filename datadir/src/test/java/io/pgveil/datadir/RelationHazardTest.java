@@ -41,7 +41,10 @@ class RelationHazardTest {
 
   // ---- hazard 1 ----
 
-  /** Fails when RelationContent.storeCipher ignores keys.isDurable(). */
+  /**
+   * Fact H. Seen failing: isDurable in RelationContent.storeCipher; "pwrite base/5/20000 @0" and
+   * more came early.
+   */
   @Test
   void hazard1NoCipherByteIsWrittenBeforeItsKeyIsDurable() {
     List<String> early = new ArrayList<>();
@@ -74,7 +77,10 @@ class RelationHazardTest {
     assertThat(c.read("base/5/20100")).isEqualTo(page(1));
   }
 
-  /** Fails when pages are not deferred (makeDurable for each file). */
+  /**
+   * Seen failing: the waiting pages in RelationContent.storeCipher, makeDurable for each file
+   * instead; 300 fsyncs instead of 2.
+   */
   @Test
   void hazard1OneSyncCoversHundredsOfFiles() {
     c.write("base/5/20000", page(1));
@@ -96,7 +102,7 @@ class RelationHazardTest {
     }
   }
 
-  /** Fails when readCipher does not overlay the waiting pages. */
+  /** Seen failing: the overlay in RelationContent.readCipher; zeros where page 1 was expected. */
   @Test
   void hazard1DeferredPagesAreReadAndSurviveFsync() throws Exception {
     try (Cluster.Handle h = c.create("base/5/20000")) {
@@ -111,7 +117,7 @@ class RelationHazardTest {
     }
   }
 
-  /** Fails when View.fsync writes the pages of its own file alone. */
+  /** Seen failing: writeWaiting in View.fsync; the second file does not hold its page. */
   @Test
   void hazard1OneSyncWritesWhatWaitsInAllNewFiles() throws Exception {
     c.write("base/5/20000", page(1));
@@ -123,7 +129,9 @@ class RelationHazardTest {
     assertThat(k.read("base/5/20002")).isEqualTo(page(3));
   }
 
-  /** Fails when View.lseek asks the backing file alone: cp would copy zeros. */
+  /**
+   * Seen failing: the flush in View.lseek, so that cp would copy zeros; -6 (ENXIO) instead of data.
+   */
   @Test
   void hazard1DeferredPagesAreNoHole() {
     try (Cluster.Handle h = c.create("base/5/20000")) {
@@ -135,8 +143,8 @@ class RelationHazardTest {
   }
 
   /**
-   * Fails when OpenFile.flush does not keep the error, or a later sync forgets it. What waits for
-   * room is another matter: {@link DiskHazardTest}.
+   * What waits for room on the disk is another matter: {@link DiskHazardTest}. Seen failing: the
+   * error that OpenFile.flush keeps; 0 instead of -5.
    */
   @Test
   void hazard1FailedFlushOfDeferredPagesIsAnErrorForWhoSyncs() {
@@ -150,7 +158,9 @@ class RelationHazardTest {
     assertThat(c.fsync("base/5/20000")).isZero();
   }
 
-  /** Fails when the key file's error does not reach OpenFile.syncError. */
+  /**
+   * Seen failing: the errors that OpenFile.flush and sync keep; 0 instead of -5 at the second sync.
+   */
   @Test
   void hazard11FailedKeySyncPoisonsTheFile() throws Exception {
     c.write("base/5/20000", page(1));
@@ -163,7 +173,10 @@ class RelationHazardTest {
     assertThat(c.fsync("base/5/20000")).isEqualTo(-Errno.EIO);
   }
 
-  /** Fails when RelationContent.ciphers creates a key without looking at the content. */
+  /**
+   * Fact H. Seen failing: isAllZero in RelationContent.ciphers; 8192 instead of -5 at the read. The
+   * new key for a full overwrite; -5 instead of 8192.
+   */
   @Test
   void hazard1FileWithoutKeyIsNeverResetButCanBeThrownAway() throws Exception {
     for (int rel = 20000; rel < 20006; rel++) {
@@ -208,7 +221,8 @@ class RelationHazardTest {
 
   /**
    * A new fork must not give a relation a key that its other files were not written with: they
-   * would read as noise instead of EIO. Fails when only the file at hand is looked at.
+   * would read as noise instead of EIO. Seen failing: requireEmptyBut in
+   * RelationFiles.createMissing; 8192 instead of -5.
    */
   @Test
   void hazard1NewForkDoesNotResetARelationThatLostItsKey() throws Exception {
@@ -224,7 +238,10 @@ class RelationHazardTest {
 
   // ---- hazard 2 ----
 
-  /** Fails when a key ends with the main fork. */
+  /**
+   * Fact A. Seen failing: the other forks in RelationFiles.removed, so that the key goes with the
+   * main fork; the init fork cannot be read.
+   */
   @Test
   void hazard2InitForkOutlivesTheMainFork() throws Exception {
     c.write("base/5/20000", page(1));
@@ -247,7 +264,10 @@ class RelationHazardTest {
         .isEqualTo(k.cipherBytes("base/5/20000_init"));
   }
 
-  /** Fails when beforeCreate makes a new key although a file of the relation is there. */
+  /**
+   * Fact B. Seen failing: the files that are there in RelationFiles.beforeCreate, so that each
+   * brings a key; 20000_vm reads as noise.
+   */
   @Test
   void hazard2ForksAndSegmentsInAnyOrderShareOneKey() throws Exception {
     List<String> names = List.of("20000_vm", "20000.2", "20000_init", "20000_fsm", "20000");
@@ -270,7 +290,7 @@ class RelationHazardTest {
     assertThat(k.keys.relationKeys(5).entries()).isEmpty();
   }
 
-  /** Fails when nobody looks for keys without files once PostgreSQL has started. */
+  /** Seen failing: DataDirectory.endOrphanKeys; the key is still on disk. */
   @Test
   void hazard2KeysEndThoughTheirDatabaseIsNeverChangedAgain() throws Exception {
     assertThat(c.mkdir("base/16384")).isZero();
@@ -293,7 +313,10 @@ class RelationHazardTest {
     assertThat(k.read("base/5/20001")).isEqualTo(page(1));
   }
 
-  /** Fails when reap frees keys without syncing the directory first. */
+  /**
+   * Seen failing: syncDirectory in RelationFiles.reap; the key went although the directory could
+   * not be synced.
+   */
   @Test
   void hazard2KeyEndsAfterTheUnlinkIsDurable() throws Exception {
     c.write("base/5/20000", page(1));
@@ -308,7 +331,9 @@ class RelationHazardTest {
     assertThat(c.keyOnDisk(5, 20000)).isFalse();
   }
 
-  /** Fails when beforeCreate keeps the key of a dropped relation. */
+  /**
+   * Seen failing: the new key of a known name in RelationFiles.beforeCreate; the same cipher bytes.
+   */
   @Test
   void hazard2NameThatComesBackHasANewKey() throws Exception {
     for (boolean reaped : new boolean[] {false, true}) {
@@ -328,7 +353,7 @@ class RelationHazardTest {
     }
   }
 
-  /** Fails when the name comes back before the old file is durably gone. */
+  /** Seen failing: syncDirectory in RelationFiles.beforeCreate; no fsync before the open. */
   @Test
   void hazard2NameComesBackOnlyWhenTheOldFileIsDurablyGone() {
     c.write("base/5/20000", page(1));
@@ -341,7 +366,10 @@ class RelationHazardTest {
     assertThat(order).containsSubsequence("fsync", "open");
   }
 
-  /** Fails when unlink closes an open file, or its key is looked up by name afterwards. */
+  /**
+   * Seen failing: the users in View.unlinked, so that it closes the file; -2 (ENOENT) at the old
+   * handle.
+   */
   @Test
   void hazard2UnlinkedFileIsReadAndWrittenByWhoHasItOpen() throws Exception {
     Cluster.Handle old = c.create("base/5/20000");
@@ -364,7 +392,10 @@ class RelationHazardTest {
     assertThat(killed().read("base/5/20001")).isEqualTo(page(3));
   }
 
-  /** A write to an unlinked empty file must not leave a key behind, nor replace another's. */
+  /**
+   * A write to an unlinked empty file must not leave a key behind, nor replace another's. Seen
+   * failing: the count of files in RelationFiles.createMissing; an entry is left.
+   */
   @Test
   void hazard2UnlinkedEmptyFileMakesNoKeyUnderItsOldName() throws Exception {
     c.create("base/5/20000").close();
@@ -379,7 +410,7 @@ class RelationHazardTest {
     assertThat(k.keys.relationKeys(5).entries()).isEmpty();
   }
 
-  /** Fails when directoryRemoved keeps the key file. */
+  /** Seen failing: dropDatabase in RelationFiles.endKeyFile; the key file is still there. */
   @Test
   void hazard2DropDatabaseRemovesItsKeyFileAfterTheDirectoryIsDurablyGone() {
     assertThat(c.mkdir("base/7")).isZero();
@@ -400,8 +431,8 @@ class RelationHazardTest {
   }
 
   /**
-   * ALTER DATABASE SET TABLESPACE: the copy is there, a crash, and redo removes the source. Fails
-   * when the key file goes with {@code base/DB} although entries of another tablespace are in it.
+   * ALTER DATABASE SET TABLESPACE: the copy is there, a crash, and redo removes the source. Seen
+   * failing: the tablespace in RelationFiles.directoryRemoved; the copy cannot be read.
    */
   @Test
   void hazard2MovedDatabaseKeepsItsKeysWhenTheSourceGoes() throws Exception {
@@ -426,7 +457,7 @@ class RelationHazardTest {
     }
   }
 
-  /** Fails when counts() does not look for entries without files. */
+  /** Seen failing: the entries without files in RelationFiles.counts; the key is still there. */
   @Test
   void hazard2OrphanEntriesOfAKilledDaemonGoAtTheNextStart() throws Exception {
     c.write("base/5/20000", page(1));
@@ -444,7 +475,10 @@ class RelationHazardTest {
 
   // ---- hazard 8 ----
 
-  /** Fails when a tail whose cipher bytes would be zero is taken for zeros: one byte in 256. */
+  /**
+   * Seen failing: the exception in RelationContent.xorTail, so that one byte in 256 becomes zero;
+   * byte 125 reads as 0.
+   */
   @Test
   void hazard8EveryTailOfOneByteReadsBack() throws Exception {
     try (Cluster.Handle h = c.create("base/5/20000")) {
@@ -455,7 +489,7 @@ class RelationHazardTest {
     }
   }
 
-  /** Fails when close() or readers of a half page see the file before the whole page is written. */
+  /** Seen failing: the read in RelationContent.loadIfPartial; the other half is zeros. */
   @Test
   void hazard8HalfPagesAreWrittenWhole() throws Exception {
     c.write("base/5/20000", page(1));
@@ -472,7 +506,10 @@ class RelationHazardTest {
     assertThat(c.read("base/5/20000")).isEqualTo(want);
   }
 
-  /** Fails when PageCipher takes a page with 32 leading zeros for clear (pg_tde's rule). */
+  /**
+   * Seen failing: the whole page in PageCipher.decrypt, 32 zero bytes are enough, as for pg_tde;
+   * the chosen bytes are shown as they are.
+   */
   @Test
   void hazard9OnlyAWhollyZeroPageIsStoredRaw() throws Exception {
     byte[] almost = new byte[8192];

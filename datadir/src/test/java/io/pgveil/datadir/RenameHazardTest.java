@@ -43,7 +43,10 @@ class RenameHazardTest {
     return WalPages.segment(timeline, number, MB, 30);
   }
 
-  /** Fails when isEmptyTemporary says yes to a file with data, or no kind is transcoded. */
+  /**
+   * Fact J. Seen failing: the transcoding in View.Rename.run; nine of ten read noise.
+   * isEmptyTemporary, always true; RECOVERYXLOG and xlogtemp read as noise.
+   */
   @ParameterizedTest
   @CsvSource({
     "pg_wal/RECOVERYXLOG, pg_wal/000000010000000000000001, 1048576",
@@ -77,7 +80,7 @@ class RenameHazardTest {
     }
   }
 
-  /** Fails when the staged file is not synced before it takes the name. */
+  /** Seen failing: the fsync in View.replaceBy; "fsync staged" is not found. */
   @Test
   void hazard3TranscodedFileIsSyncedBeforeItTakesTheName() {
     c.write("base/5/.20000.x", page(1));
@@ -101,7 +104,7 @@ class RenameHazardTest {
             "unlink base/5/.20000.x");
   }
 
-  /** Fails when the failing step leaves a staged file, the new name or a damaged old one. */
+  /** Seen failing: the unlink of the staged file in View.replaceBy; three staged files are left. */
   @ParameterizedTest
   @ValueSource(strings = {"open", "pwrite", "fallocate", "ftruncate", "fsync", "rename"})
   void hazard3FullDiskLeavesTheOldNameIntact(String step) throws Exception {
@@ -142,7 +145,8 @@ class RenameHazardTest {
 
   /**
    * A zero-filled segment stays allocated: PostgreSQL fills it so that a full disk cannot stop it
-   * in the middle of a commit. Fails when a transcoding leaves holes.
+   * in the middle of a commit. Seen failing: the fallocate in View.replaceBy; 0 bytes allocated
+   * after a link.
    */
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
@@ -160,7 +164,7 @@ class RenameHazardTest {
     assertThat(c.cipherBytes(SEG1)).as("hazard 4: zero fill is raw").isEqualTo(new byte[MB]);
   }
 
-  /** Fails when link leaves the temporary format under the new name. */
+  /** Fact L. Seen failing: replaceBy in View.prepareLink; noise under the new name. */
   @Test
   void hazard3LinkAndUnlinkInstallsWalAndHistory() throws Exception {
     byte[] content = segment(1, 1);
@@ -182,7 +186,10 @@ class RenameHazardTest {
     }
   }
 
-  /** One inode cannot hold two kinds. Fails when such links are made. */
+  /**
+   * One inode cannot hold two kinds. Seen failing: EXDEV in View.prepareLink; 0 instead of -18, for
+   * all five.
+   */
   @ParameterizedTest
   @CsvSource({
     "base/5/20000, base/5/20001",
@@ -199,6 +206,7 @@ class RenameHazardTest {
     assertThat(c.exists(to)).isFalse();
   }
 
+  /** Seen failing: the permission in View.prepareLink; -18 instead of 0. */
   @Test
   void hazard3SealedFilesCanBeLinked() {
     c.write("a", bytes(1, 700));
@@ -207,7 +215,7 @@ class RenameHazardTest {
     assertThat(c.read("b")).isEqualTo(bytes(1, 700));
   }
 
-  /** Fails when the segment's new number is not known to an open descriptor. */
+  /** Seen failing: reopenUnderNewName in View.Rename.plain; noise in the first page. */
   @Test
   void hazard3RecycledSegmentIsWrittenUnderItsNewName() throws Exception {
     c.write(SEG1, segment(1, 1));
@@ -226,7 +234,10 @@ class RenameHazardTest {
     }
   }
 
-  /** The partial form is the same stretch of WAL. */
+  /**
+   * The partial form is the same stretch of WAL. Seen failing: .partial in WalFileName.parse; other
+   * cipher bytes.
+   */
   @Test
   void hazard3PartialSegmentIsAPlainRename() throws Exception {
     c.write(SEG1, segment(1, 1));
@@ -238,7 +249,7 @@ class RenameHazardTest {
     assertThat(c.read(SEG1)).isEqualTo(segment(1, 1));
   }
 
-  /** Fails when the old content or its descriptor stays behind the name. */
+  /** Seen failing: targetGone in View.Rename.transcode; the node of the old file is still known. */
   @Test
   void hazard3RenameOverAnOpenTarget() throws Exception {
     c.write("base/5/20000", page(1));
@@ -261,6 +272,7 @@ class RenameHazardTest {
     assertThat(c.keys.relationKeys(5).entries()).isEmpty();
   }
 
+  /** Seen failing: RENAME_NOREPLACE in View.rename; 0 instead of -17. */
   @Test
   void hazard3NoReplaceAndExchange() {
     c.write("a", bytes(1, 100));
@@ -280,7 +292,10 @@ class RenameHazardTest {
     assertThat(c.read("a")).isEqualTo(bytes(2, 200));
   }
 
-  /** Fails when a directory's node keeps its old path after an exchange. */
+  /**
+   * Seen failing: EINVAL in View.Rename.directory, a bare renameat instead; e/f where d/f was
+   * expected.
+   */
   @Test
   void hazard3DirectoriesAreNotExchangedBehindOurBack() {
     c.mkdir("d");
@@ -295,7 +310,7 @@ class RenameHazardTest {
     assertThat(c.read("e/f")).isEqualTo(r == 0 ? bytes(1, 10) : bytes(2, 20));
   }
 
-  /** Fails when keys depend on the path of a directory that moves. */
+  /** Seen failing: moved in View.Rename.directory; the state file is not found. */
   @Test
   void hazard3SlotDirectoryIsRenamed() throws Exception {
     c.mkdir("pg_replslot/s.tmp");
@@ -314,7 +329,9 @@ class RenameHazardTest {
     }
   }
 
-  /** Fails when the node of an empty directory that was replaced keeps the name. */
+  /**
+   * Seen failing: targetGone in View.Rename.directory; the node of the replaced one is still known.
+   */
   @Test
   void hazard3DirectoryReplacesAnEmptyOne() {
     c.mkdir("d");
@@ -327,7 +344,7 @@ class RenameHazardTest {
     assertThat(c.read("e/f")).isEqualTo(bytes(1, 10));
   }
 
-  /** Fails when a database directory with files is moved under other keys. */
+  /** Seen failing: EXDEV in View.Rename.directory; 0 instead of -18. */
   @Test
   void hazard3DatabaseDirectoryWithFilesIsNotRenamedToAnother() {
     c.write("base/5/20000", page(1));
@@ -335,7 +352,7 @@ class RenameHazardTest {
     assertThat(c.read("base/5/20000")).isEqualTo(page(1));
   }
 
-  /** Fails when a temporary WAL file's key goes with its idle descriptor. */
+  /** Seen failing: WalTemporaryContent.mustStayOpen; the file cannot be read. */
   @Test
   void hazard3TemporaryWalFileOutlivesManyOtherFiles() throws Exception {
     try (Cluster k = Cluster.create(temp, new DataDirectory.Tuning(2, 2, 0), true)) {
@@ -350,7 +367,10 @@ class RenameHazardTest {
     }
   }
 
-  /** After a daemon restart a temporary WAL file is lost, and says so. Fails when noise is read. */
+  /**
+   * After a daemon restart a temporary WAL file is lost, and says so. Seen failing: the lost key in
+   * DataDirectory.content; 8192 instead of -5.
+   */
   @Test
   void hazard3TemporaryWalFileOfAnEarlierRunIsNotInstalledAsNoise() throws Exception {
     c.write("pg_wal/RECOVERYXLOG", segment(1, 1));
@@ -367,7 +387,10 @@ class RenameHazardTest {
     }
   }
 
-  /** A kill between staging and rename leaves a staged file, removed at the next start. */
+  /**
+   * A kill between staging and rename leaves a staged file, removed at the next start. Seen
+   * failing: the unlink in DataDirectory.removeStaged; pgveil.staged.77 is left.
+   */
   @Test
   void hazard3StagedFileOfAKilledDaemonIsRemoved() throws Exception {
     Files.write(c.cipher("pg_tde/pgveil.staged.77"), new byte[10]);
@@ -378,7 +401,7 @@ class RenameHazardTest {
     }
   }
 
-  /** Fails when descriptors of replaced files are forgotten. */
+  /** Seen failing: closeRetired in View.close; 87 descriptors instead of 38. */
   @Test
   void hazard25RepeatedTranscodingLeaksNoDescriptor() throws Exception {
     c.write("a", page(1));

@@ -68,6 +68,11 @@ class PrincipalKeysTest {
     }
   }
 
+  /**
+   * Seen failing: the key that KeyFile.principal keeps, fetched each time instead; KeyException at
+   * the read that should be served from memory. The scope in PrincipalKeys.retrievalFailed; the
+   * message does not contain "database 20000".
+   */
   @Test
   void hazard20_aProviderThatIsDownStopsOnlyWhatMustBeFetched() throws KeyException {
     try (KeyDirectory d = cluster.open()) {
@@ -93,6 +98,10 @@ class PrincipalKeysTest {
     }
   }
 
+  /**
+   * Seen failing: the look at the signature in PrincipalKeys.acquire; CORRUPTED instead of
+   * WRONG_KEY.
+   */
   @Test
   void hazard21_theRightNameWithTheWrongBytesIsRefused() throws KeyException {
     byte[] right = Objects.requireNonNull(cluster.memory.keys.put(KeyName.of("k1"), new byte[16]));

@@ -34,6 +34,10 @@ class RelationKeysTest {
     }
   }
 
+  /**
+   * Seen failing: the durable change in RelationKeys.isDurable; true where false was expected
+   * before the sync.
+   */
   @Test
   void hazard1_aKeyIsKnownAtOnceAndOnDiskAfterSync() throws KeyException {
     byte[] key;
@@ -61,6 +65,9 @@ class RelationKeysTest {
     }
   }
 
+  /**
+   * Seen failing: the start of RelationKeys.durable at 0, 1 instead; true where false was expected.
+   */
   @Test
   void hazard1_whatAKilledDaemonWroteIsDurableOnlyAfterASync() throws KeyException {
     try (KeyDirectory d = cluster.open()) {
@@ -78,6 +85,7 @@ class RelationKeysTest {
     }
   }
 
+  /** Seen failing: both looks at durable in RelationKeys.sync; 1001 fsyncs instead of 2. */
   @Test
   void hazard1_oneSyncCoversAllKeysBornBefore() throws KeyException {
     try (KeyDirectory d = cluster.open()) {
@@ -145,6 +153,7 @@ class RelationKeysTest {
         });
   }
 
+  /** Seen failing: fail() after SYNC_FAILED in RelationKeys.sync; the next sync throws nothing. */
   @Test
   void hazard11_afterAFailedFsyncNothingIsDurableAnyMore() throws KeyException {
     AtomicReference<DurableFiles.Step> broken = new AtomicReference<>();
@@ -215,6 +224,7 @@ class RelationKeysTest {
     }
   }
 
+  /** Seen failing: the zeros of RelationKeys.free; the entry is still in the file. */
   @Test
   void hazard2_aFreedKeyGoesFromDiskAtTheNextSyncAndItsPlaceIsUsedAgain() throws KeyException {
     try (KeyDirectory d = cluster.open()) {
@@ -237,6 +247,7 @@ class RelationKeysTest {
     }
   }
 
+  /** Seen failing: the old index in RelationKeys.create; 512 bytes instead of 416. */
   @Test
   void hazard2_aNameUsedAgainGetsANewKeyInTheSamePlace() throws KeyException {
     try (KeyDirectory d = cluster.open()) {

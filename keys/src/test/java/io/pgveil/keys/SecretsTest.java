@@ -4,10 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
-import java.io.IOException;
+import io.pgveil.linux.Posix;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.lang.module.ModuleFinder;
+import java.lang.reflect.Field;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
@@ -29,16 +30,18 @@ import org.junit.jupiter.api.io.TempDir;
 class SecretsTest {
   @TempDir Path root;
 
+  /**
+   * Seen failing: MADV_DONTDUMP in SecretMemory; no dd among the flags. mlock; no lo. The cleared
+   * address in Secret.close; the copy throws nothing.
+   */
   @Test
-  void hazard22_secretMemoryIsLeftOutOfCoreDumpsAndLockedAndCleared() throws IOException {
+  void hazard22_secretMemoryIsLeftOutOfCoreDumpsAndLockedAndCleared() throws Exception {
     byte[] key = Hex.sequence(0x61, 32);
     SecretMemory memory = new SecretMemory();
     SecretMemory.Secret secret = memory.store(key);
-    List<String> flags =
-        Files.readAllLines(Path.of("/proc/self/smaps")).stream()
-            .filter(l -> l.startsWith("VmFlags:") && l.contains(" dd"))
-            .toList();
-    assertThat(flags).as("a region that is not dumped").isNotEmpty();
+    assertThat(flagsOf(secret)).as("not dumped, not given to children").contains("dd", "dc");
+    Assumptions.assumingThat(
+        Posix.geteuid() == 0, () -> assertThat(flagsOf(secret)).as("locked").contains("lo"));
     assertThat(secret.copy()).isEqualTo(key);
     SecretMemory.Secret second = memory.store(Hex.K128);
     secret.close();
@@ -49,6 +52,25 @@ class SecretsTest {
     second.close();
     assertThatThrownBy(second::copy).isInstanceOf(IllegalStateException.class);
     assertThatThrownBy(() -> memory.store(key)).isInstanceOf(IllegalStateException.class);
+  }
+
+  /** VmFlags (proc(5)) of the mapping that holds a secret. */
+  private static List<String> flagsOf(SecretMemory.Secret secret) throws Exception {
+    Field field = SecretMemory.Secret.class.getDeclaredField("address");
+    field.setAccessible(true);
+    long address = field.getLong(secret);
+    boolean here = false;
+    for (String line : Files.readAllLines(Path.of("/proc/self/smaps"))) {
+      if (line.matches("[0-9a-f]+-[0-9a-f]+ .*")) {
+        String[] range = line.substring(0, line.indexOf(' ')).split("-", 2);
+        here =
+            address >= Long.parseUnsignedLong(range[0], 16)
+                && Long.compareUnsigned(address, Long.parseUnsignedLong(range[1], 16)) < 0;
+      } else if (here && line.startsWith("VmFlags:")) {
+        return List.of(line.substring(8).strip().split(" ", -1));
+      }
+    }
+    throw new AssertionError("no mapping holds the secret");
   }
 
   @Test
@@ -67,6 +89,7 @@ class SecretsTest {
     }
   }
 
+  /** Seen failing: the silence of KeyMaterial.toString; its text contains the bytes. */
   @Test
   void hazard22_noTextShowsAKey() throws Exception {
     Cluster cluster = new Cluster(root).golden("current");
@@ -117,6 +140,9 @@ class SecretsTest {
     }
   }
 
+  /**
+   * Seen failing: the sealed bytes in KeyWrap.wrap, clear ones instead; a key is found at byte 384.
+   */
   @Test
   void hazard22_wrappedFilesHoldNoKey() throws Exception {
     Cluster cluster = new Cluster(root).made();
@@ -138,7 +164,8 @@ class SecretsTest {
 
   /**
    * A heap dump holds no principal key, also none that javax.crypto kept; internal keys it does
-   * hold, which shows that the search would find one.
+   * hold, which shows that the search would find one. Seen failing: key.destroy() in KeyWrap.close,
+   * and again with a list of arrays in SecretMemory.store; the key is found in the dump.
    */
   @Test
   void hazard22_principalKeysAreNotOnTheHeap() throws Exception {

@@ -20,6 +20,7 @@ class ClusterLockTest {
     Files.createDirectory(cipher.resolve(CipherDirectory.KEYS));
   }
 
+  /** Seen failing: flock in ClusterLock.lock; the second has the lock. */
   @Test
   void hazard16_theSecondIsRefusedAndToldWhoHoldsTheLock() throws Exception {
     try (ClusterLock lock = ClusterLock.acquire(cipher, "mount")) {

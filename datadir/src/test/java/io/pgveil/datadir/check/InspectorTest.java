@@ -149,7 +149,10 @@ class InspectorTest {
         .isEqualTo("024b4557");
   }
 
-  /** A keyring shows names and lengths, and nothing ever shows a key. */
+  /**
+   * A keyring shows names and lengths, and nothing ever shows a key. Seen failing: the silence of
+   * Inspector.outside, the key of a keyring added; its text contains the key.
+   */
   @Test
   void hazard22NoKeyIsEverShown() throws Exception {
     List<Inspector.Group> g = inspect(cluster.keyring, 0);

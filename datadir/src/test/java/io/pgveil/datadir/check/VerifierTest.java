@@ -169,6 +169,7 @@ class VerifierTest {
     assertThat(findings()).extracting(Finding::object).contains(name);
   }
 
+  /** Seen failing: withoutKey in check.RelationCheck; no finding instead of three. */
   @Test
   void hazard26_aFileWithoutItsKeyIsFound() throws Exception {
     Path keys = file("pg_tde/5_keys");
@@ -203,6 +204,7 @@ class VerifierTest {
             });
   }
 
+  /** Seen failing: the finding in check.KeyTables.finish; no finding instead of one. */
   @Test
   void hazard26_aKeyWithoutFilesIsFound() throws Exception {
     Files.delete(file("base/5/16386_init"));

@@ -53,7 +53,8 @@ class FileKeyringTest {
   }
 
   private static ProviderException failure(ThrowingCallable call) {
-    return Objects.requireNonNull(catchThrowableOfType(ProviderException.class, call));
+    return Objects.requireNonNull(
+        catchThrowableOfType(ProviderException.class, call), "no ProviderException was thrown");
   }
 
   private boolean has(FileKeyring keyring, String name) throws ProviderException {
@@ -156,6 +157,9 @@ class FileKeyringTest {
     }
   }
 
+  /**
+   * Seen failing: the look at the mode in FileKeyring.objection; no ProviderException was thrown.
+   */
   @Test
   void hazard23_aFileThatOthersCanReachIsRefused() throws Exception {
     keyring().store(NAME, key(1, 16));
@@ -167,6 +171,9 @@ class FileKeyringTest {
     refused(Code.INSECURE, "its mode 0640");
   }
 
+  /**
+   * Seen failing: the look at the owner in FileKeyring.objection; no ProviderException was thrown.
+   */
   @Test
   void hazard23_aFileOfSomeoneElseIsRefused() throws Exception {
     Assumptions.assumeTrue(Posix.geteuid() == 0, "only root can give a file away");
@@ -175,6 +182,10 @@ class FileKeyringTest {
     refused(Code.INSECURE, "12345", "owner");
   }
 
+  /**
+   * Seen failing: the look at the type in FileKeyring.objection; the message does not contain "not
+   * a regular file".
+   */
   @Test
   void hazard23_whatIsNoRegularFileIsRefused() throws Exception {
     Files.createDirectory(file);
@@ -189,6 +200,7 @@ class FileKeyringTest {
     refused(Code.INSECURE, "not a regular file");
   }
 
+  /** Seen failing: the forbidden roots in PathResolver.walk; no ProviderException was thrown. */
   @Test
   void hazard23_aFileInCipherDirectoryOrMountIsRefused() throws Exception {
     for (String place : List.of("cipher", "mount")) {
@@ -201,6 +213,7 @@ class FileKeyringTest {
     }
   }
 
+  /** Seen failing: readLink in PathResolver.walk; no ProviderException was thrown. */
   @Test
   void hazard23_alsoThroughSymbolicLinks() throws Exception {
     Files.createDirectory(root.resolve("mount"));
