@@ -29,6 +29,15 @@ abstract class Content {
   /** Writes all {@code count} bytes or fails. */
   abstract int write(long offset, int count, long address);
 
+  /**
+   * As {@link #write(long, int, long)}; calls {@code begun} if the caller may go on as soon as that
+   * returns: this write comes before every later one of any file, needs no more room, and {@code
+   * address} is read later.
+   */
+  int write(long offset, int count, long address, Runnable begun) {
+    return write(offset, count, address);
+  }
+
   abstract int truncate(long newSize);
 
   /** {@code mode} as for fallocate(2). */

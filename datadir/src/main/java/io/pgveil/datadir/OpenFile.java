@@ -1,5 +1,7 @@
 package io.pgveil.datadir;
 
+import io.pgveil.fuse.FileSystem;
+import io.pgveil.linux.Errno;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
@@ -45,6 +47,12 @@ final class OpenFile {
    * syncs, but not if it has dropped the inode too.
    */
   volatile int lostError;
+
+  /**
+   * A write was answered and goes on, under the exclusive content lock. Set before the answer, so
+   * that every sync that may expect this write sees it.
+   */
+  private volatile boolean answeredInAdvance;
 
   OpenFile(int fd, FileKind kind, @Nullable RelationFile relation, Content content) {
     this.fd = fd;
@@ -107,8 +115,47 @@ final class OpenFile {
     return DataDirectoryException.isFull(error) && content.hasDeferred();
   }
 
-  /** Syncs the backing file; 0 or -errno. Takes no content lock: writers go on meanwhile. */
+  /**
+   * Writes, and answers as soon as nothing but the device can fail: a failure is then kept for
+   * whoever syncs. Exclusive content lock.
+   */
+  int write(long offset, int size, long address, FileSystem.EarlyAnswer early) {
+    int r = -Errno.EIO;
+    try {
+      r =
+          content.write(
+              offset,
+              size,
+              address,
+              () -> {
+                dirty = true;
+                answeredInAdvance = true;
+                early.give();
+              });
+      return r;
+    } finally {
+      if (answeredInAdvance) {
+        if (r < 0) {
+          syncError = r;
+        }
+        answeredInAdvance = false;
+      }
+    }
+  }
+
+  /**
+   * Syncs the backing file; 0 or -errno. Takes the content lock only to wait for a write that was
+   * answered and is not done: writers go on meanwhile.
+   */
   int sync(boolean dataOnly) {
+    if (answeredInAdvance) {
+      lock.readLock().lock();
+      try {
+        // the write is done
+      } finally {
+        lock.readLock().unlock();
+      }
+    }
     if (syncError != 0) {
       return syncError;
     }

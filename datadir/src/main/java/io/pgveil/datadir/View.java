@@ -38,6 +38,11 @@ final class View implements FileSystem {
   /** How many nodes are made between two looks at their number. */
   private static final int NODES_BETWEEN_LOOKS = 1024;
 
+  /**
+   * From this size on, in bytes, encrypting a WAL write takes longer than waking who waits for it.
+   */
+  private static final int ANSWERED_EARLY = 64 * 1024;
+
   private static final int NOT_TIMES =
       SetAttributes.MODE | SetAttributes.UID | SetAttributes.GID | SetAttributes.SIZE;
 
@@ -365,7 +370,7 @@ final class View implements FileSystem {
 
   /** A file that is emptied has nothing left that a sync could have lost. */
   private int truncate(Node n, long size) {
-    int r = change(n, c -> c.truncate(size));
+    int r = change(n, f -> f.content.truncate(size));
     OpenFile f = n.open;
     if (r >= 0 && size == 0 && f != null) {
       f.syncError = 0;
@@ -1351,7 +1356,7 @@ final class View implements FileSystem {
 
   /** An operation on the content under its exclusive lock. */
   private interface Change {
-    int apply(Content content);
+    int apply(OpenFile file);
   }
 
   private int change(Node n, Change change) {
@@ -1365,7 +1370,7 @@ final class View implements FileSystem {
         if (f.replaced) {
           continue;
         }
-        int r = change.apply(f.content);
+        int r = change.apply(f);
         if (f.content.hasDeferred()) {
           dataDirectory.waiting(f);
         }
@@ -1522,7 +1527,36 @@ final class View implements FileSystem {
     if (n == null) {
       return -Errno.ESTALE;
     }
-    int r = change(n, c -> c.write(offset, size, address));
+    int r = change(n, f -> f.content.write(offset, size, address));
+    return written(n, offset, size, openFlags, fromCache, address, r);
+  }
+
+  /**
+   * A large WAL write is answered when it has its place in the order of all WAL writes: PostgreSQL
+   * takes it for written no more than before, until it has synced it.
+   */
+  @Override
+  public int write(
+      long id,
+      long handle,
+      long offset,
+      int size,
+      int openFlags,
+      boolean fromCache,
+      long address,
+      EarlyAnswer early) {
+    boolean synchronous = (openFlags & (Posix.O_DSYNC | Posix.O_SYNC)) != 0;
+    Node n = node(id);
+    if (n == null || size < ANSWERED_EARLY || synchronous || fromCache) {
+      return write(id, handle, offset, size, openFlags, fromCache, address);
+    }
+    int r = change(n, f -> f.write(offset, size, address, early));
+    return written(n, offset, size, openFlags, fromCache, address, r);
+  }
+
+  private int written(
+      Node n, long offset, int size, int openFlags, boolean fromCache, long address, int result) {
+    int r = result;
     if (r >= 0) {
       dataDirectory.written(this, n, offset, size, address);
       if (!fromCache && (openFlags & (Posix.O_DSYNC | Posix.O_SYNC)) != 0) {
@@ -1575,7 +1609,9 @@ final class View implements FileSystem {
   @Override
   public int fallocate(long id, long handle, int mode, long offset, long size) {
     Node n = node(id);
-    return n == null ? -Errno.ESTALE : Math.min(0, change(n, c -> c.allocate(mode, offset, size)));
+    return n == null
+        ? -Errno.ESTALE
+        : Math.min(0, change(n, f -> f.content.allocate(mode, offset, size)));
   }
 
   @Override

@@ -102,7 +102,12 @@ final class WalContent extends Content {
 
   @Override
   int write(long offset, int count, long address) {
-    return stream.write(this, offset, count, address);
+    return write(offset, count, address, () -> {});
+  }
+
+  @Override
+  int write(long offset, int count, long address, Runnable begun) {
+    return stream.write(this, offset, count, address, begun);
   }
 
   @Override

@@ -198,9 +198,17 @@ final class WalStream {
 
   // ---- writing ----
 
-  /** Writes clear WAL. The caller holds the content lock of {@code content} exclusively. */
-  synchronized int write(WalContent content, long offset, int count, long address) {
+  /**
+   * Writes clear WAL. The caller holds the content lock of {@code content} exclusively.
+   *
+   * @param begun called when all later WAL waits for this write (they keep their order: hazards 4
+   *     to 7), if it lies inside the file
+   */
+  synchronized int write(WalContent content, long offset, int count, long address, Runnable begun) {
     try {
+      if (segmentSize != 0 && offset + count <= content.size) {
+        begun.run();
+      }
       if (segmentSize == 0
           && offset >= content.size
           && (offset | count) % WORD == 0

@@ -296,6 +296,13 @@ final class Cluster implements AutoCloseable {
       return fs.write(node, handle, offset, bytes.length, flags, fromCache, b.address);
     }
 
+    /** A write that may be answered before it is done. */
+    int write(long offset, byte[] bytes, int flags, FileSystem.EarlyAnswer early) {
+      Block b = new Block(bytes.length);
+      Memory.copyIn(bytes, 0, b.address, bytes.length);
+      return fs.write(node, handle, offset, bytes.length, flags, false, b.address, early);
+    }
+
     /** Reads exactly or up to the end; throws nothing: null where the file system says -errno. */
     byte @Nullable [] read(long offset, int size) {
       Block b = new Block(size);

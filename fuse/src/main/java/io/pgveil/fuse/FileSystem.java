@@ -114,6 +114,28 @@ public interface FileSystem {
       boolean fromCache,
       long address);
 
+  /** Lets who has called write(2) go on before the write is done. */
+  interface EarlyAnswer {
+    /**
+     * Answers the write with its whole size. At most once; what the write returns afterwards nobody
+     * is told.
+     */
+    void give();
+  }
+
+  /** As the other one, which is called where a write cannot be answered early. */
+  default int write(
+      long node,
+      long handle,
+      long offset,
+      int size,
+      int openFlags,
+      boolean fromCache,
+      long address,
+      EarlyAnswer early) {
+    return write(node, handle, offset, size, openFlags, fromCache, address);
+  }
+
   /** A descriptor of the file was closed; an error reaches close(2). */
   int flush(long node, long handle);
 

@@ -54,6 +54,13 @@ final class RequestDispatcher {
      * kernel did not take it.
      */
     long send(long address, int size);
+
+    /**
+     * Whether the request stays as it is when its reply was sent, until {@code dispatch} returns.
+     */
+    default boolean leavesRequest() {
+      return true;
+    }
   }
 
   private final FileSystem fileSystem;
@@ -81,6 +88,7 @@ final class RequestDispatcher {
   private long args;
   private long end;
   private long node;
+  private boolean answered;
 
   /**
    * @param out where payloads of replies are built, page-aligned
@@ -116,6 +124,7 @@ final class RequestDispatcher {
     int opcode = Memory.getInt(address + 4);
     int result;
     Throwable failure = null;
+    answered = false;
     try {
       result =
           Memory.getInt(address) != size || end - args < Protocol.argumentSize(opcode)
@@ -127,7 +136,7 @@ final class RequestDispatcher {
       result = -EIO;
     }
     counters.count(opcode);
-    if (wantsReply(opcode)) {
+    if (wantsReply(opcode) && !answered) {
       reply(opcode, result);
     }
     counters.time(opcode, System.nanoTime() - start);
@@ -429,10 +438,21 @@ final class RequestDispatcher {
     }
     boolean fromCache = (Memory.getInt(args + 20) & Protocol.WRITE_FROM_CACHE) != 0;
     int flags = Memory.getInt(args + 32);
+    long handle = Memory.getLong(args);
     return written(
         checked(
-            fileSystem.write(node, Memory.getLong(args), offset, size, flags, fromCache, data),
+            sink.leavesRequest()
+                ? fileSystem.write(
+                    node, handle, offset, size, flags, fromCache, data, () -> answerWrite(size))
+                : fileSystem.write(node, handle, offset, size, flags, fromCache, data),
             size));
+  }
+
+  private void answerWrite(int size) {
+    if (!answered) {
+      answered = true;
+      reply(Protocol.WRITE, written(size));
+    }
   }
 
   private int written(int count) {

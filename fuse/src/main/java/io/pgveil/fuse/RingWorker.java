@@ -29,7 +29,7 @@ import org.slf4j.LoggerFactory;
  *
  * <p>Source: include/uapi/linux/fuse.h, Documentation/filesystems/fuse/fuse-io-uring.rst.
  */
-final class RingWorker implements Worker {
+final class RingWorker implements Worker, RequestDispatcher.ReplySink {
   private static final Logger LOG = LoggerFactory.getLogger(RingWorker.class);
 
   private static final int COMMAND_REGISTER = 1;
@@ -96,7 +96,7 @@ final class RingWorker implements Worker {
       LOG.debug("The worker of processor {} is not bound to it: {}", cpu, Errno.describe(bound));
     }
     RequestDispatcher dispatcher =
-        new RequestDispatcher(fileSystem, this::keep, counters, payload, headers, maxWrite);
+        new RequestDispatcher(fileSystem, this, counters, payload, headers, maxWrite);
     int result = command(COMMAND_REGISTER, 0);
     while (result >= 0) {
       long commitId = Memory.getLong(headers + ENTRY + 8);
@@ -141,10 +141,16 @@ final class RingWorker implements Worker {
   }
 
   /** The reply waits in its place until the next command takes it along. */
-  private long keep(long header, int size) {
+  @Override
+  public long send(long header, int size) {
     answered = true;
     replySize = size - Protocol.OUT_HEADER_SIZE;
     return size;
+  }
+
+  @Override
+  public boolean leavesRequest() {
+    return false; // the memory is the kernel's again with the answer, which takes the next request
   }
 
   @Override

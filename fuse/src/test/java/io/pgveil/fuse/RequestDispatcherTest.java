@@ -29,6 +29,7 @@ class RequestDispatcherTest {
   private long result;
 
   private RuntimeException thrown;
+  private boolean answersEarly;
   private Exchange exchange = new Exchange(recording());
 
   @AfterEach
@@ -65,6 +66,12 @@ class RequestDispatcherTest {
                   case FileSystem.Statfs s -> fill(s);
                   case FileSystem.SetAttributes s -> call.append(' ').append(text(s));
                   case FileSystem.DirectoryOutput d -> {}
+                  case FileSystem.EarlyAnswer early -> {
+                    if (answersEarly) {
+                      early.give();
+                      early.give();
+                    }
+                  }
                   default -> {
                     boolean isAddress = argument instanceof Long l && l > 1L << 40;
                     call.append(' ').append(isAddress ? "@" : argument);
@@ -295,6 +302,20 @@ class RequestDispatcherTest {
     assertError(exchange.ask(47, 5, args(7L, 8L, 6L, 9L, 10L, 3L, 0L)), Errno.EIO);
     result = 4097;
     assertError(exchange.ask(5, 5, args()), Errno.EIO);
+  }
+
+  @Test
+  void writeThatIsAnsweredEarlyIsAnsweredOnce() {
+    answersEarly = true;
+    result = -Errno.EIO;
+    assertWritten(exchange.ask(16, 5, args(7L, 0L, 3, 0, 8L, 0, 0, new byte[3])), 3);
+    thrown = new IllegalStateException("on purpose");
+    assertWritten(exchange.ask(16, 5, args(7L, 0L, 3, 0, 8L, 0, 0, new byte[3])), 3);
+  }
+
+  private static void assertWritten(ByteBuffer reply, int count) {
+    assertThat(reply.getInt(4)).isZero();
+    assertThat(reply.getInt(HEADER)).isEqualTo(count);
   }
 
   @Test
