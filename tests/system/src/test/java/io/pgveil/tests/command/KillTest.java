@@ -67,8 +67,9 @@ class KillTest {
   }
 
   /**
-   * Not seen failing: with the key that goes with the main fork its minute and a half passed, and
-   * the others of docs/reliability.md were seen without a standby.
+   * Not seen failing: its minute and a half passed with the key that goes with the main fork, and
+   * once more without the pages that wait before a sync. The breaks of docs/reliability.md were
+   * seen without a standby.
    */
   @Test
   void hazard17WhatIsAcknowledgedIsOnTheStandby(Installation.Home home) throws Exception {
