@@ -20,13 +20,16 @@ import org.junit.jupiter.api.Test;
 
 /**
  * docs/hazards.md and the tests name the same 26 hazards and the same facts A to L, and every test
- * named there exists.
+ * named there exists. The comment of each test of a hazard or fact says how it was seen to fail:
+ * "Seen failing: what was taken out; what the test then said", or "Not seen failing:" and why.
  */
 class HazardsTest {
   private static final Pattern ROW = Pattern.compile("(?m)^\\| (\\d+|[A-L]) \\|.*$");
   private static final Pattern NAMED = Pattern.compile("`(\\w+Test#\\w+)`");
   private static final Pattern METHOD =
       Pattern.compile(" void ((hazard\\d+|fact[A-L])[A-Z_]\\w*)\\(");
+  private static final Pattern SEEN =
+      Pattern.compile("[Ss]een failing: [^;]+; |Not seen failing: ");
   private static final Pattern FACT = Pattern.compile("\\bFact ([A-L])\\b");
 
   /**
@@ -67,6 +70,14 @@ class HazardsTest {
                     .forEach(
                         m -> named.computeIfAbsent(m.group(1), f -> new TreeSet<>()).add(test)));
     assertThat(named).as("tests by the facts that their comments name").isEqualTo(rows);
+  }
+
+  /** Seen failing: the notes of KillTest taken out; its two tests are said to say nothing. */
+  @Test
+  void everyTestSaysWithWhatTakenOutItWasSeenToFail() throws IOException {
+    Map<String, String> silent = comments();
+    silent.values().removeIf(comment -> SEEN.matcher(comment).find());
+    assertThat(silent.keySet()).as("tests that do not say how they were seen to fail").isEmpty();
   }
 
   /** Tests named by each row of docs/hazards.md whose key is wanted. */

@@ -56,11 +56,21 @@ class KillTest {
         .with(arguments);
   }
 
+  /**
+   * Seen failing: the other forks in RelationFiles.removed, so that a key goes with the main fork;
+   * "LOST in round 2: XX001 invalid page in block 0 of relation base/5/16445". More in
+   * docs/reliability.md.
+   */
   @Test
   void hazard17NothingIsLostUnderKills(Installation.Home home) throws Exception {
     survives(crash(home, "200", "--minutes", "3"));
   }
 
+  /**
+   * Not seen failing: its minute and a half passed with the key that goes with the main fork, and
+   * once more without the pages that wait before a sync. The breaks of docs/reliability.md were
+   * seen without a standby.
+   */
   @Test
   void hazard17WhatIsAcknowledgedIsOnTheStandby(Installation.Home home) throws Exception {
     survives(crash(home, "200", "--minutes", "1.5", "--standby"));
