@@ -160,8 +160,8 @@ final class View implements FileSystem {
       if (n.place != null || n.open != null || name == null) {
         continue;
       }
-      k.forgetName(name.parent().id, name.name());
-      if (--excess <= 0) {
+      // ENOENT: the kernel has it by another name, or is just giving it back
+      if (k.forgetName(name.parent().id, name.name()) >= 0 && --excess <= 0) {
         return;
       }
     }

@@ -35,9 +35,9 @@ import org.junit.jupiter.params.provider.ValueSource;
  * does.
  *
  * <p>Seen failing: with EIO for every {@code KeyException}; with a flush that keeps ENOSPC as the
- * file's error; with one that drops the waiting pages; with a page that is deferred before its file
- * grows; with the tail of a temporary WAL file changed before it is written; with a staged file
- * left behind.
+ * file's error; with a page that is deferred before its file grows; with the tail of a temporary
+ * WAL file changed before it is written; with a staged file left behind; with a failed fsync that
+ * is not remembered; with a page write that takes ENOSPC for success.
  */
 class DiskHazardTest {
   private static final List<Integer> ERRORS = List.of(Errno.ENOSPC, Errno.EDQUOT, Errno.EIO);

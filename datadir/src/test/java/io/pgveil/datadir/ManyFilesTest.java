@@ -14,8 +14,8 @@ import org.junit.jupiter.api.io.TempDir;
  * What is kept for each file is bounded (hazard 25). How much it is with a million files tells
  * bench/many-files.
  *
- * <p>Seen failing: with a View that never asks the kernel to forget, with one that asks for files
- * that are open, and with keys that are unloaded before they are stored.
+ * <p>Seen failing: with a View that lets the kernel forget files that are open, and with keys that
+ * are unloaded before they are stored.
  */
 class ManyFilesTest {
   private static final int FILES = 3000;

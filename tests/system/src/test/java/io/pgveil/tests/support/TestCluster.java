@@ -54,6 +54,7 @@ public final class TestCluster {
   private final RunAs runAs;
   private final Map<String, String> settings = new LinkedHashMap<>();
   private String password = "a password";
+  private @Nullable MemoryGroup memory;
   private @Nullable Process daemon;
   private @Nullable PostgresServer server;
 
@@ -137,14 +138,24 @@ public final class TestCluster {
 
   // ---- the daemon ----
 
+  /** Later daemons live in this group. */
+  public TestCluster within(MemoryGroup group) {
+    memory = group;
+    return this;
+  }
+
   /**
    * Starts the daemon and waits until it serves.
    *
    * @return what it has printed until then
    */
   public String mount() throws IOException, InterruptedException {
-    Process process =
-        Pgveil.builder("mount", cipher(), mountPoint(), "--log-file", daemonLog()).start();
+    ProcessBuilder builder =
+        Pgveil.builder("mount", cipher(), mountPoint(), "--log-file", daemonLog());
+    if (memory != null) {
+      builder.command(memory.command(builder.command()));
+    }
+    Process process = builder.start();
     daemon = process;
     process.getOutputStream().close();
     CompletableFuture<String> ready = new CompletableFuture<>();
