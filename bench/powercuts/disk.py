@@ -30,7 +30,7 @@ EXT4, WEAK = "ext4", "weak"
 
 
 class Inode:
-    __slots__ = ("number", "directory", "mode", "owner", "durable", "pending", "size", "last", "birth", "parent")
+    __slots__ = ("number", "directory", "mode", "owner", "durable", "pending", "size", "last", "parent", "name")
 
     def __init__(self, number, directory, mode, owner, birth, parent):
         self.number = number
@@ -41,8 +41,7 @@ class Inode:
         self.pending = []  # what came since: (op, offset, data or size or (size, mode), index)
         self.size = 0  # as the daemon sees it
         self.last = birth  # index of its last change in the journal
-        self.birth = birth
-        self.parent = parent
+        self.parent, self.name = parent, ""  # as last named
 
 
 class Change:
@@ -67,9 +66,9 @@ class Change:
 class Disk:
     """Takes records in their order; rebuild() makes a directory that a cut after the last one could leave."""
 
-    def __init__(self, model, deaf=False):
+    def __init__(self, model):
         self.model = model
-        self.deaf = deaf  # takes no notice of syncs: then something must be lost
+        self.deaf = None  # takes no notice of syncs of paths in which this pattern is found
         self.inodes = {ROOT: Inode(ROOT, True, 0o40755, None, 0, ROOT)}
         self.now = {}  # (directory, name) -> inode number, as the daemon sees it
         self.base = {}  # the same, of the changes that are durable for certain
@@ -91,7 +90,15 @@ class Disk:
         for place in (gone, come):
             if place:
                 self.inodes[place[0]].last = self.index
+        if come:
+            self.inodes[inode].parent, self.inodes[inode].name = come
         return change
+
+    def path(self, i):
+        return "" if i.number == ROOT else f"{self.path(self.inodes[i.parent])}/{i.name}"
+
+    def _hears(self, i):
+        return self.deaf is None or not self.deaf.search(self.path(i))
 
     def _new(self, r, directory):
         self.inodes[r.b] = Inode(r.b, directory, r.c, r.d, self.index + 1, r.a)
@@ -143,10 +150,9 @@ class Disk:
             i.size = max(i.size, r.b + r.c)
 
     def _Y(self, r):
-        if not self.deaf:
-            self.sync(self.inodes[r.a])
-
-    def sync(self, i):
+        i = self.inodes[r.a]
+        if not self._hears(i):
+            return
         grown = i.size > len(i.durable)
         for op in i.pending:
             put(i.durable, op)
@@ -156,9 +162,9 @@ class Disk:
             self._born(i)
 
     def _Z(self, r):
-        if self.deaf:
-            return
         directory = self.inodes[r.a]
+        if not self._hears(directory):
+            return
         self._commit(directory.last)
         if self.model == WEAK:
             self._born(directory)
@@ -177,10 +183,8 @@ class Disk:
     def _born(self, i):
         while i.number != ROOT:
             birth = self.births[i.number]
-            if birth.durable:
-                break
             birth.durable = True
-            i = self.inodes[i.parent]
+            i = self.inodes[birth.come[0]]
         self._settle()
 
     def _settle(self):
@@ -219,7 +223,7 @@ class Disk:
         for change in kept:
             change.apply(names)
         habits = rng.choice(((keep_none,), (keep_all,), HABITS, HABITS))
-        children = {}
+        children = {}  # directory -> [(name, inode)]
         for (directory, name), inode in names.items():
             children.setdefault(directory, []).append((name, inode))
         self._write(target, ROOT, children, {}, last, habits, rng)
