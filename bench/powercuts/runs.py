@@ -335,7 +335,9 @@ def is_nobodys(name, databases):
 
 def may_be_torn(name):
     """
-    PostgreSQL changes pages of these forks without a full page image, on any file system (replay clears bits
-    of a visibility map, the free space map is a hint), and takes a page whose checksum is wrong for an empty one.
+    What PostgreSQL writes so that a cut may tear it, on any file system, and what it then does without:
+    pages of these two forks it changes without a full page image (replay clears bits of a visibility map,
+    the free space map is a hint), and takes one with a wrong checksum for an empty one; a pg_internal.init
+    it never syncs, and removes before it recovers, but not the one with a process id that it was still writing.
     """
-    return name.endswith(("_vm", "_fsm"))
+    return name.endswith(("_vm", "_fsm")) or re.search(r"/pg_internal\.init\.\d+$", name) is not None

@@ -35,12 +35,12 @@ class PowerCutTest {
 
   @Test
   void hazard17NothingIsLostWhenThePowerIsCut(Installation.Home home) throws Exception {
-    survives(powercut(home, "28", "--minutes", "1"));
+    survives(powercut(home, "28", "--minutes", "1.5"));
   }
 
   @Test
   void hazard17NothingIsLostWhenThePowerIsCutAtAPromotion(Installation.Home home) throws Exception {
-    survives(powercut(home, "12", "--minutes", "0.6", "--standby"));
+    survives(powercut(home, "12", "--minutes", "0.8", "--standby"));
   }
 
   private static void survives(Command powercut) throws Exception {
