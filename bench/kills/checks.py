@@ -129,14 +129,15 @@ EXPECTED_NOTES = ("is in the clear", "a later one took its place")
 UNFORGIVABLE = ("no internal key", "cannot be decrypted", "garbled", "signature", "is missing: no sealed")
 
 
-def verify(node, databases):
+def verify(node, databases, torn=lambda name: False):
     """
     A clean stop leaves nothing else to be said; only of a directory that is no database's, which an
-    interrupted CREATE or DROP DATABASE leaves in the clear too, must no more be right than its keys.
+    interrupted CREATE or DROP DATABASE leaves in the clear too, and of files that may be torn, must no more
+    be right than their keys.
     """
     def matters(severity, object_, what):
         parts = object_.split("/")
-        if parts[0] == "base" and len(parts) == 3 and parts[1] not in databases:
+        if parts[0] == "base" and len(parts) == 3 and parts[1] not in databases or torn(object_):
             return any(u in what for u in UNFORGIVABLE)
         return severity != "NOTE" or not what.endswith(EXPECTED_NOTES)
 

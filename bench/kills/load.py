@@ -380,7 +380,7 @@ class Keys(Worker):
         self.local = []
         self.set_count = 0
         node.control("provider-add", provider="local", type="file", database=database,
-                     options={"path": str(node.dir / "keyring-local")})
+                     options={"path": str(node.store / "keyring-local")})
         self.scopes = {oid: {name} for oid, name in self._list().items()}
 
     def _list(self):

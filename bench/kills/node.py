@@ -102,11 +102,12 @@ class Node:
     The server is a child of this script, and the daemon too (the launcher becomes the JVM).
     """
 
-    def __init__(self, tools, directory, name, settings):
+    def __init__(self, tools, directory, name, settings, store="."):
         self.tools = tools
         self.name = name
         self.dir = directory / name
-        self.cipher = self.dir / "cipher"
+        self.store = self.dir / store  # of cipher directory and keyrings
+        self.cipher = self.store / "cipher"
         self.mount = self.dir / "mount"
         self.conf = self.dir / "node.conf"
         self.log = self.dir / "server.log"
@@ -139,7 +140,7 @@ class Node:
     # ---- the daemon ----
 
     def init(self):
-        done = self.tools.pgveil("init", self.cipher, "--keyring", self.dir / "keyring")
+        done = self.tools.pgveil("init", self.cipher, "--keyring", self.store / "keyring")
         if done.returncode != 0:
             raise Lost("pgveil init: " + done.stderr)
         self.keys = []

@@ -81,7 +81,7 @@ class Pair(Rounds):
             shutil.rmtree(old.cipher)
             for keyring in ("keyring", "keyring-local"):
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(old.dir / keyring)
+                    os.unlink(old.store / keyring)
             old.init()
             old.start_daemon()
             self.copy(old, self.primary)

@@ -211,9 +211,10 @@ public final class PostgresServer implements AutoCloseable {
 
   /**
    * Starts the server and returns when it accepts connections. Recovery may take long: the time
-   * limit counts only while the server has not yet answered at all.
+   * limit counts only while the server does not say that it is starting. One that has recovered and
+   * still refuses everybody, for want of a file for example, does so for ever.
    *
-   * @param silence how long the server may be silent
+   * @param silence how long the server may be silent, or refuse for another reason
    */
   public void start(Duration silence) throws CommandException, InterruptedException {
     if (postmaster != null) {
@@ -230,14 +231,15 @@ public final class PostgresServer implements AutoCloseable {
     Postmaster started = launch();
     postmaster = started;
     long deadline = System.nanoTime() + silence.toNanos();
-    boolean answered = false;
     while (true) {
       String state = probe();
       if (state == null || state.startsWith("28")) {
         LOG.info("{} accepts connections", config);
         return;
       }
-      answered |= state.equals("57P03");
+      if (state.equals("57P03")) {
+        deadline = System.nanoTime() + silence.toNanos();
+      }
       Integer code = exitWithin(started, POLL);
       if (code != null) {
         postmaster = null;
@@ -247,12 +249,12 @@ public final class PostgresServer implements AutoCloseable {
                 .formatted(config.dataDirectory, code, logTail()),
             "see the last lines of its log above, and " + config.startLog);
       }
-      if (!answered && System.nanoTime() - deadline > 0) {
+      if (System.nanoTime() - deadline > 0) {
         stop(Stop.IMMEDIATE, silence);
         throw new CommandException(
             ExitCode.POSTGRES_FAILED,
-            "PostgreSQL did not start: %s: no answer within %d s%n%s"
-                .formatted(config.dataDirectory, silence.toSeconds(), logTail()),
+            "PostgreSQL did not start: %s: no connection within %d s (SQLSTATE %s)%n%s"
+                .formatted(config.dataDirectory, silence.toSeconds(), state, logTail()),
             "see the last lines of its log above, and " + config.startLog);
       }
     }

@@ -131,6 +131,27 @@ class PostgresServerTest {
             });
   }
 
+  /** It says that it is starting, then refuses for another reason, and lives: that hung. */
+  @Test
+  void aServerThatRefusesEverybodyForGoodIsGivenUp() throws Exception {
+    Path data = ownDirectory("refusing");
+    PostgresServer.initdb(binaries, runAs, data, root.resolve("password"), List.of("--no-sync"));
+    PostgresServer refusing =
+        new PostgresServer(config(data, PostgresServer.anyFreePort(), "secret"));
+    refusing.start(PATIENCE);
+    refusing.stop(PostgresServer.Stop.IMMEDIATE, PATIENCE);
+    try (var databases = Files.list(data.resolve("base"))) {
+      for (Path database : databases.toList()) {
+        Files.delete(database.resolve("PG_VERSION"));
+      }
+    }
+    assertThatThrownBy(() -> refusing.start(Duration.ofSeconds(5)))
+        .isInstanceOfSatisfying(
+            CommandException.class,
+            e -> assertThat(e.exitCode()).isEqualTo(ExitCode.POSTGRES_FAILED));
+    assertThat(refusing.isRunning()).isFalse();
+  }
+
   @Test
   void anotherMajorVersionIsRefusedBeforeAnythingIsStarted() throws Exception {
     Path data = ownDirectory("old");

@@ -350,7 +350,8 @@ final class KeyTables {
                   "it holds a key of "
                       + text(e.tablespaceOid(), e.relNumber())
                       + ", of which there is no file",
-                  "harmless where the relation was dropped: the key is dropped at the next mount");
+                  "harmless where the relation was dropped, or a crash or power cut undid its creation: the"
+                      + " key is dropped once PostgreSQL has started on the next mount");
             }
           }
           // a power cut can tear an entry that no page was written under yet

@@ -214,7 +214,7 @@ class VerifierTest {
             f -> {
               assertThat(f.object()).isEqualTo("pg_tde/5_keys");
               assertThat(f.what()).contains("relation 16386 in tablespace 1663");
-              assertThat(f.remedy()).contains("dropped at the next mount");
+              assertThat(f.remedy()).contains("dropped once PostgreSQL has started");
             });
   }
 

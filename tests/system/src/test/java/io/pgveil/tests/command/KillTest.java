@@ -28,6 +28,11 @@ class KillTest {
 
   @BeforeEach
   void needs() throws Exception {
+    binaries = binariesWithAmcheck();
+  }
+
+  /** What {@code bench/crash} and {@code bench/powercut} need; says why a test is skipped. */
+  static Path binariesWithAmcheck() throws Exception {
     assumeTrue(Files.isWritable(Path.of("/dev/fuse")), "/dev/fuse is missing or not writable");
     assumeTrue(
         Command.of("python3", "-c", "import ctypes").run().code() == 0, "python3 is missing");
@@ -43,7 +48,7 @@ class KillTest {
                                 "/usr/share/postgresql/%d/extension/amcheck.control".formatted(m))))
             .findFirst();
     assumeTrue(major.isPresent(), "no PostgreSQL with amcheck in /usr/lib/postgresql");
-    binaries = bin(major.get());
+    return bin(major.get());
   }
 
   private static Path bin(int major) {
