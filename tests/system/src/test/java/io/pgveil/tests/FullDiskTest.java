@@ -31,8 +31,8 @@ import org.junit.jupiter.params.provider.ValueSource;
  * is room again; a sync that failed is never followed by one that succeeds.
  *
  * <p>Seen failing: with a failed fsync that OpenFile.sync does not remember (the server comes back
- * at once); with a write from the kernel's cache that says it was written when there was no room
- * (rows are missing).
+ * at once). Not seen here: a page write that takes ENOSPC for success, for WAL finds no room either
+ * and is replayed; {@code DiskHazardTest} sees it.
  */
 @Tag("system")
 class FullDiskTest {
