@@ -24,6 +24,8 @@ import org.junit.jupiter.api.io.TempDir;
 /**
  * Memory for a quarter of what is written: the kernel takes pages back by writing them through the
  * daemon, which lives in the same memory.
+ *
+ * <p>Seen failing: with the page write at 100 MiB of a file left out.
  */
 @Tag("system")
 class MemoryPressureTest {
