@@ -36,11 +36,15 @@ final class UpCommand extends StoppableCommand {
           "TCP port on 127.0.0.1. Default: that of the first use, which takes 5432 or any free one.")
   @Nullable Integer port;
 
+  @Mixin FirstProviderOption first = new FirstProviderOption();
+
   @Option(
-      names = "--keyring",
-      paramLabel = "FILE",
-      description = "For a new cluster: the keyring file. Default: DIR/keyring/keyring.file.")
-  @Nullable Path keyring;
+      names = "--key",
+      paramLabel = "NAME",
+      description =
+          "For a new cluster: name of its principal key. Default: principal-key-1, or the next"
+              + " number that is free.")
+  @Nullable String keyName;
 
   @Mixin PostgresOptions postgres = new PostgresOptions();
   @Mixin CipherOption cipher = new CipherOption();
@@ -72,13 +76,15 @@ final class UpCommand extends StoppableCommand {
   }
 
   private LocalCluster.Options options() {
+    Path root = directory == null ? Layout.defaultRoot() : directory;
     return new LocalCluster.Options(
-        directory == null ? Layout.defaultRoot() : directory,
+        root,
         postgres.binDirectory,
         postgres.major,
         postgres.runAs,
         port,
-        keyring,
+        first.provider(new Layout(root).keyring()),
+        keyName,
         cipher.keyBits(),
         serve.acceptTornPages,
         serve.providerWait(),
@@ -108,7 +114,7 @@ final class UpCommand extends StoppableCommand {
             cluster.server().config().binaries().version(),
             cluster.runAs().name(),
             cluster.connectionString(),
-            String.join("\n            ", cluster.keyrings()),
+            String.join("\n            ", cluster.keyPlaces()),
             layout.cipher(),
             layout.mount(),
             layout.log());
