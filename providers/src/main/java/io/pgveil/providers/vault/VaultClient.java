@@ -101,7 +101,9 @@ final class VaultClient {
         }
       }
       long wait = pause / 2 + random.nextLong(pause / 2 + 1);
-      if (!passing || System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(wait) - end >= 0) {
+      // an attempt that has no time left would only hide what the last one has found
+      long next = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(wait);
+      if (!passing || next - end >= -budget.toNanos() / 20) {
         String message = String.join("; ", failures);
         throw passing
             ? new ProviderException(
@@ -242,16 +244,14 @@ final class VaultClient {
 
   /** The innermost reason: the classes around it say little. */
   private static String describe(Throwable failure) {
-    Throwable root = failure;
     String text = null;
     for (Throwable e = failure; e != null; e = e.getCause()) {
-      root = e;
       text = e.getMessage() == null ? text : e.getMessage();
     }
     String what =
         failure instanceof ConnectException || failure instanceof HttpConnectTimeoutException
             ? "cannot connect"
             : failure instanceof SSLException ? "TLS" : "no answer";
-    return what + ": " + (text == null ? root.getClass().getSimpleName() : text);
+    return text == null ? what : what + ": " + text;
   }
 }

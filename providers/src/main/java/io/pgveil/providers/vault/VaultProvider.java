@@ -122,12 +122,15 @@ final class VaultProvider implements KeyProvider.Storing {
         renewal.start();
         return;
       }
-      boolean taken = answer.status() == 400 && answer.errors().contains("check-and-set");
-      if (!taken) {
+      // a token that may create but not update is refused where check-and-set would be
+      boolean exists = answer.status() == 400 && answer.errors().contains("check-and-set");
+      Optional<KeyMaterial> found =
+          exists || answer.status() == 403 ? fetch(name) : Optional.empty();
+      if (found.isEmpty() && !exists) {
         throw refused(answer);
       }
-      // an answer that was lost, and asked for again, says the same of our own key
-      if (!isStored(name, key)) {
+      // when the answer to a first attempt was lost, the key that is there may be this one
+      if (!isSame(found, key)) {
         throw new ProviderException(
             Code.EXISTS,
             "%s %s: a key of this name exists already, or was deleted and can be undeleted"
@@ -138,8 +141,7 @@ final class VaultProvider implements KeyProvider.Storing {
     }
   }
 
-  private boolean isStored(KeyName name, byte[] key) throws ProviderException {
-    Optional<KeyMaterial> found = fetch(name);
+  private static boolean isSame(Optional<KeyMaterial> found, byte[] key) {
     if (found.isEmpty()) {
       return false;
     }
