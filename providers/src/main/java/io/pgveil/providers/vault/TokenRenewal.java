@@ -95,13 +95,13 @@ final class TokenRenewal implements AutoCloseable {
 
   /** Renews the token, if it is of the kind; how long it lives from now on. */
   private Duration renew() throws ProviderException {
-    Map<String, String> token =
-        fields(new Call("GET", "auth/token/lookup-self", null), RENEWABLE, FULL_TIME);
+    Map<String, String> token = fields(Call.get("auth/token/lookup-self"), RENEWABLE, FULL_TIME);
     if (!"true".equals(token.get(RENEWABLE))) {
       return Duration.ofDays(1);
     }
     byte[] nothing = {'{', '}'};
-    Map<String, String> lease = fields(new Call("POST", "auth/token/renew-self", nothing), TIME);
+    Map<String, String> lease =
+        fields(new Call("POST", "auth/token/renew-self", nothing, new byte[0]), TIME);
     Duration left = seconds(lease.get(TIME));
     LOG.debug("renewed the token of the key provider for {}", left);
     if (left.compareTo(seconds(token.get(FULL_TIME)).dividedBy(2)) < 0) {

@@ -143,8 +143,8 @@ record VaultAnswer(URI address, String request, int status, @Nullable String loc
     return fields;
   }
 
-  /** What the server says of its refusal, fit for a message; empty if it says nothing. */
-  String errors() {
+  /** What the server says of its refusal; empty if it says nothing. */
+  String said() {
     List<String> errors = new ArrayList<>();
     try {
       walk(
@@ -157,7 +157,12 @@ record VaultAnswer(URI address, String request, int status, @Nullable String loc
     } catch (IOException e) {
       return "";
     }
-    String text = String.join("; ", errors).replaceAll("[\\p{Cntrl}\\s]+", " ").strip();
+    return String.join("; ", errors).replaceAll("[\\p{Cntrl}\\s]+", " ").strip();
+  }
+
+  /** The same, short enough for a message. */
+  String errors() {
+    String text = said();
     return text.length() <= MAX_REASON ? text : text.substring(0, MAX_REASON) + "...";
   }
 

@@ -1,5 +1,8 @@
 package io.pgveil.providers.vault;
 
+import static io.pgveil.providers.vault.VaultAnswer.contains;
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
 import io.pgveil.providers.Trust;
@@ -13,8 +16,8 @@ import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.security.SecureRandom;
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -66,8 +69,18 @@ final class VaultClient {
     }
   }
 
-  /** What is asked for. */
-  record Call(String method, String path, byte @Nullable [] body) {
+  /**
+   * What is asked for.
+   *
+   * @param secret the part of the body that no message may show
+   */
+  record Call(String method, String path, byte[] body, byte[] secret) {
+    private static final byte[] NOTHING = {};
+
+    static Call get(String path) {
+      return new Call("GET", path, NOTHING, NOTHING);
+    }
+
     @Override
     public String toString() {
       return method + " /v1/" + path;
@@ -82,29 +95,31 @@ final class VaultClient {
   VaultAnswer call(Call call) throws ProviderException {
     long end = System.nanoTime() + budget.toNanos();
     long pause = FIRST_PAUSE_MS;
+    Map<URI, String> failures = new LinkedHashMap<>();
+    Throwable cause = null;
     while (true) {
-      List<String> failures = new ArrayList<>();
       boolean passing = false;
-      Throwable cause = null;
       int first = preferred;
       int n = settings.addresses().size();
       for (int i = 0; i < n; i++) {
         int index = (first + i) % n;
+        URI address = settings.addresses().get(index);
         try {
-          VaultAnswer answer = ask(settings.addresses().get(index), call, end);
+          VaultAnswer answer = ask(address, call, end);
           preferred = index;
           return answer;
         } catch (Failure e) {
-          failures.add(String.valueOf(e.getMessage()));
           passing |= e.passing;
-          cause = e.getCause();
+          if (System.nanoTime() - end < 0 || !failures.containsKey(address)) {
+            // a last attempt that had no time tells less than the one before
+            failures.put(address, String.valueOf(e.getMessage()));
+            cause = e.getCause();
+          }
         }
       }
       long wait = pause / 2 + random.nextLong(pause / 2 + 1);
-      // an attempt that has no time left would only hide what the last one has found
-      long next = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(wait);
-      if (!passing || next - end >= -budget.toNanos() / 20) {
-        String message = String.join("; ", failures);
+      if (!passing || System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(wait) - end >= 0) {
+        String message = String.join("; ", failures.values());
         throw passing
             ? new ProviderException(
                 Code.UNAVAILABLE,
@@ -201,9 +216,10 @@ final class VaultClient {
               response.statusCode(),
               response.headers().firstValue("Location").orElse(null),
               body);
-      if (response.statusCode() >= 300 && repeatsSecret(body, token, call)) {
+      // a server that quotes what it was sent would bring it into our messages
+      byte[] said = answer.said().getBytes(UTF_8);
+      if (token.isIn(said) || (call.secret.length > 0 && contains(said, call.secret))) {
         answer.close();
-        return new VaultAnswer(address, call.toString(), response.statusCode(), null, new byte[0]);
       }
       return answer;
     } catch (TimeoutException e) {
@@ -226,7 +242,9 @@ final class VaultClient {
         HttpRequest.newBuilder(URI.create(address + "/v1/" + call.path))
             .method(
                 call.method,
-                call.body == null ? BodyPublishers.noBody() : BodyPublishers.ofByteArray(call.body))
+                call.body.length == 0
+                    ? BodyPublishers.noBody()
+                    : BodyPublishers.ofByteArray(call.body))
             .header("Content-Type", "application/json")
             .header("X-Vault-Request", "true")
             .header("X-Vault-Token", token.header());
@@ -234,12 +252,6 @@ final class VaultClient {
       builder.header("X-Vault-Namespace", settings.namespace());
     }
     return builder.build();
-  }
-
-  /** A server that quotes what it was sent would bring it into our messages. */
-  private static boolean repeatsSecret(byte[] body, Token token, Call call) {
-    return token.isIn(body)
-        || (call.body != null && call.body.length > 2 && VaultAnswer.contains(body, call.body));
   }
 
   /** The innermost reason: the classes around it say little. */

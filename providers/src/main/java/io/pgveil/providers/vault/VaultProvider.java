@@ -48,7 +48,7 @@ final class VaultProvider implements KeyProvider.Storing {
 
   @Override
   public Optional<KeyMaterial> fetch(KeyName name) throws ProviderException {
-    try (VaultAnswer answer = client.call(new Call("GET", path(name), null))) {
+    try (VaultAnswer answer = client.call(Call.get(path(name)))) {
       if (answer.status() == 404) {
         return absent(answer);
       }
@@ -116,8 +116,9 @@ final class VaultProvider implements KeyProvider.Storing {
 
   @Override
   public void store(KeyName name, byte[] key) throws ProviderException {
-    byte[] body = body(key);
-    try (VaultAnswer answer = client.call(new Call("POST", path(name), body))) {
+    byte[] text = Base64.getEncoder().encode(key);
+    byte[] body = body(text);
+    try (VaultAnswer answer = client.call(new Call("POST", path(name), body, text))) {
       if (answer.status() / 100 == 2) {
         renewal.start();
         return;
@@ -138,6 +139,7 @@ final class VaultProvider implements KeyProvider.Storing {
       }
     } finally {
       Arrays.fill(body, (byte) 0);
+      Arrays.fill(text, (byte) 0);
     }
   }
 
@@ -150,13 +152,11 @@ final class VaultProvider implements KeyProvider.Storing {
     }
   }
 
-  private static byte[] body(byte[] key) {
-    byte[] text = Base64.getEncoder().encode(key);
+  private static byte[] body(byte[] text) {
     byte[] head = "{\"options\":{\"cas\":0},\"data\":{\"key\":\"".getBytes(US_ASCII);
     byte[] tail = "\"}}".getBytes(US_ASCII);
     byte[] body = new byte[head.length + text.length + tail.length];
     ByteBuffer.wrap(body).put(head).put(text).put(tail);
-    Arrays.fill(text, (byte) 0);
     return body;
   }
 
@@ -171,7 +171,7 @@ final class VaultProvider implements KeyProvider.Storing {
   void validate() throws ProviderException {
     String refusal = "";
     for (String path : new String[] {"sys/mounts/", "sys/internal/ui/mounts/"}) {
-      try (VaultAnswer answer = client.call(new Call("GET", path + settings.mount(), null))) {
+      try (VaultAnswer answer = client.call(Call.get(path + settings.mount()))) {
         if (answer.status() == 200) {
           requireVersion2(answer);
           return;
