@@ -1,56 +1,84 @@
 package io.pgveil.providers.vault;
 
+import static io.pgveil.providers.vault.VaultAnswer.contains;
+import static java.nio.charset.StandardCharsets.US_ASCII;
+
 import io.pgveil.keys.PrivateFile;
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
-import java.nio.charset.StandardCharsets;
+import java.net.URI;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * The token of one request, as it is in its file at that moment: it is kept nowhere, so a file that
  * an agent replaces needs no notice.
  *
  * <p>The bytes are cleared by {@link #close}. The JDK's HTTP client takes headers as texts only, so
- * {@link #header} makes one for each request; it is garbage when the request ends
+ * {@link #headerFor} makes one for each request; it is garbage when the request ends
  * (docs/decisions/0013).
  */
 final class Token implements AutoCloseable {
   /** A JWT with many claims has some thousand. */
   static final int MAX_SIZE = 8192;
 
+  private final PrivateFile file;
   private final byte[] bytes;
+  private final List<String> addresses;
 
-  private Token(byte[] bytes) {
+  private Token(PrivateFile file, byte[] bytes, List<String> addresses) {
+    this.file = file;
     this.bytes = bytes;
+    this.addresses = addresses;
   }
 
-  /** The only word of the file. */
+  /** The first word of the file, as in pg_tde; the others are addresses. */
   static Token read(PrivateFile file) throws ProviderException {
     byte[] content = file.read(MAX_SIZE);
     try {
       int start = 0;
-      int end = content.length;
-      while (end > 0 && isSpace(content[end - 1])) {
-        end--;
-      }
-      while (start < end && isSpace(content[start])) {
+      while (start < content.length && isSpace(content[start])) {
         start++;
+      }
+      int end = start;
+      while (end < content.length && !isSpace(content[end])) {
+        // the HTTP client would show such a token in its message
+        if (content[end] < '!' || content[end] > '~') {
+          throw refused(file, "it holds other characters than printable ASCII");
+        }
+        end++;
       }
       if (start == end) {
         throw refused(file, "it is empty");
       }
-      for (int i = start; i < end; i++) {
-        // the HTTP client would show such a token in its message
-        if (content[i] < '!' || content[i] > '~') {
-          throw refused(file, "it holds more than one word of printable ASCII");
-        }
-      }
-      return new Token(Arrays.copyOfRange(content, start, end));
+      return new Token(
+          file, Arrays.copyOfRange(content, start, end), addresses(file, content, end));
     } finally {
       Arrays.fill(content, (byte) 0);
     }
+  }
+
+  /** What follows is shown to nobody unless it is an address: it may be half a token. */
+  private static List<String> addresses(PrivateFile file, byte[] content, int at)
+      throws ProviderException {
+    List<String> addresses = new ArrayList<>();
+    int start = at;
+    for (int i = at; i <= content.length; i++) {
+      if (i < content.length && !isSpace(content[i])) {
+        continue;
+      }
+      if (i > start) {
+        if (!contains(Arrays.copyOfRange(content, start, i), "://".getBytes(US_ASCII))) {
+          throw refused(file, "it holds more than a token, and what follows is no address");
+        }
+        addresses.add(new String(content, start, i - start, US_ASCII).replaceAll("/+$", ""));
+      }
+      start = i + 1;
+    }
+    return addresses;
   }
 
   private static boolean isSpace(byte b) {
@@ -61,8 +89,16 @@ final class Token implements AutoCloseable {
     return new ProviderException(Code.REFUSED, file + " is refused: " + reason);
   }
 
-  String header() {
-    return new String(bytes, StandardCharsets.US_ASCII);
+  /**
+   * The header for a request to one server. Whoever can write to the cipher directory can change
+   * the provider's address, so the file may say where its token may go.
+   */
+  String headerFor(URI address) throws ProviderException {
+    if (!addresses.isEmpty() && !addresses.contains(address.toString())) {
+      throw new ProviderException(
+          Code.REFUSED, "%s does not allow its token to be sent to %s".formatted(file, address));
+    }
+    return new String(bytes, US_ASCII);
   }
 
   /** Tells this token from others without keeping it: its SHA-256. */
@@ -80,7 +116,7 @@ final class Token implements AutoCloseable {
 
   /** Whether {@code text} repeats the token. */
   boolean isIn(byte[] text) {
-    return VaultAnswer.contains(text, bytes);
+    return contains(text, bytes);
   }
 
   @Override

@@ -193,6 +193,7 @@ final class VaultClient {
   private VaultAnswer exchange(Token token, URI address, Call call, long end)
       throws Failure, ProviderException {
     long left = Math.clamp(end - System.nanoTime(), 1, ANSWER.toNanos());
+    HttpRequest request = request(token, address, call);
     HttpClient client =
         HttpClient.newBuilder()
             .version(HttpClient.Version.HTTP_1_1)
@@ -203,9 +204,7 @@ final class VaultClient {
             .sslParameters(new SSLParameters(null, new String[] {"TLSv1.3", "TLSv1.2"}))
             .build();
     CompletableFuture<HttpResponse<byte[]>> future =
-        client.sendAsync(
-            request(token, address, call),
-            BodyHandlers.limiting(BodyHandlers.ofByteArray(), MAX_BODY));
+        client.sendAsync(request, BodyHandlers.limiting(BodyHandlers.ofByteArray(), MAX_BODY));
     try {
       HttpResponse<byte[]> response = future.get(left, TimeUnit.NANOSECONDS);
       byte[] body = response.body();
@@ -237,7 +236,7 @@ final class VaultClient {
     }
   }
 
-  private HttpRequest request(Token token, URI address, Call call) {
+  private HttpRequest request(Token token, URI address, Call call) throws ProviderException {
     HttpRequest.Builder builder =
         HttpRequest.newBuilder(URI.create(address + "/v1/" + call.path))
             .method(
@@ -247,7 +246,7 @@ final class VaultClient {
                     : BodyPublishers.ofByteArray(call.body))
             .header("Content-Type", "application/json")
             .header("X-Vault-Request", "true")
-            .header("X-Vault-Token", token.header());
+            .header("X-Vault-Token", token.headerFor(address));
     if (settings.namespace() != null) {
       builder.header("X-Vault-Namespace", settings.namespace());
     }

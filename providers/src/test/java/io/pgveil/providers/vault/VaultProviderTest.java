@@ -312,6 +312,9 @@ class VaultProviderTest {
       assertThat(e.code()).isEqualTo(content.getValue());
       assertThat(e).hasMessageContaining("token file \"" + token + "\" is refused");
     }
+    Files.writeString(token, TOKEN + "\nhttps://127.0.0.1:1 https://other.example");
+    assertThat(failure(() -> fetch(patient(server.url()))))
+        .hasMessageContaining("does not allow its token to be sent to " + server.url());
     Files.writeString(token, TOKEN);
     for (String mode : List.of("rw-r-----", "rw--w----", "rw-----w-", "rw-r--r--")) {
       mode(token, mode);
@@ -334,6 +337,8 @@ class VaultProviderTest {
     assertThat(failure(() -> fetch(provider(directory, Duration.ofMinutes(1)))).code())
         .isEqualTo(Code.INSECURE);
     assertThat(server.requests()).isEmpty();
+    Files.writeString(token, TOKEN + " https://other.example\n" + server.url() + "/\n");
+    assertThat(fetch(patient(server.url()))).isEqualTo(KEY);
   }
 
   @Test

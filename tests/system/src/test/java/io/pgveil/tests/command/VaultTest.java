@@ -47,7 +47,7 @@ class VaultTest {
     cluster = UpDirectory.in(temporary);
     server = OpenBao.start(Files.createDirectory(temporary.resolve("server")));
     token = server.token();
-    tokenFile = OpenBao.write(temporary.resolve("token"), token);
+    tokenFile = OpenBao.write(temporary.resolve("token"), token + "\n" + server.url());
   }
 
   @AfterEach
