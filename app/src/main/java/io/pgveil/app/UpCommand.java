@@ -6,6 +6,7 @@ import io.pgveil.app.daemon.StopRequest;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
@@ -96,6 +97,8 @@ final class UpCommand extends StoppableCommand {
 
   private void announce(LocalCluster cluster) throws CommandException {
     Layout layout = cluster.layout();
+    List<String> places = cluster.keyPlaces();
+    boolean files = places.stream().allMatch(place -> place.startsWith("/"));
     out()
         .printf(
             """
@@ -103,8 +106,8 @@ final class UpCommand extends StoppableCommand {
             PostgreSQL %s is running as user %s; everything that it writes is encrypted.
 
               connect   psql '%s'
-              keyring   %s
-                        LOSING THE KEYRING LOSES THE DATA. Keep a copy elsewhere, and never one
+              %-9s %s
+                        LOSING THE %s LOSES THE DATA. Keep a copy elsewhere, and never one
                         together with a copy of the cipher directory.
               files     %s (encrypted), %s (clear, while mounted)
               log       %s
@@ -114,7 +117,9 @@ final class UpCommand extends StoppableCommand {
             cluster.server().config().binaries().version(),
             cluster.runAs().name(),
             cluster.connectionString(),
-            String.join("\n            ", cluster.keyPlaces()),
+            files ? "keyring" : "keys",
+            String.join("\n            ", places),
+            files ? "KEYRING" : "KEYS",
             layout.cipher(),
             layout.mount(),
             layout.log());

@@ -79,7 +79,7 @@ final class TokenRenewal implements AutoCloseable {
             LOG.warn("cannot renew the token of the key provider: {}", e.getMessage());
             told = true;
           }
-          wait = AGAIN;
+          wait = e.code() == Code.REFUSED ? LONGEST : AGAIN;
         }
       }
     } catch (InterruptedException e) {

@@ -14,6 +14,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
+import java.nio.channels.UnresolvedAddressException;
 import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.LinkedHashMap;
@@ -257,6 +258,7 @@ final class VaultClient {
   private static String describe(Throwable failure) {
     String text = null;
     for (Throwable e = failure; e != null; e = e.getCause()) {
+      text = e instanceof UnresolvedAddressException ? "unknown host" : text;
       text = e.getMessage() == null ? text : e.getMessage();
     }
     String what =

@@ -89,7 +89,7 @@ class VaultTest {
     try (Running up = cluster.up(home, firstProvider())) {
       assertThat(up.output())
           .contains("principal key billing-1 in vault-v2 url=" + server.url())
-          .contains("LOSING THE KEY");
+          .contains("LOSING THE KEYS LOSES THE DATA");
       UpDirectory.sql(
           up, "CREATE TABLE t AS SELECT i, 'row ' || i AS a FROM generate_series(1, 20000) i");
       succeed("key create billing-2 --provider vault-v2");
@@ -182,6 +182,26 @@ class VaultTest {
     put("c2hvcnQ=");
     assertMount(23, "returned invalid key size: 5 bytes");
     put(right);
+    OpenBao.write(tokenFile, token + "\n" + server.url());
+    List<Object> change =
+        List.of(
+            "provider",
+            "change",
+            "vault-v2",
+            "vault-v2",
+            "mountPath=secret",
+            "tokenPath=" + tokenFile,
+            "caPath=" + server.authorities(),
+            "url=" + server.url().replace("127.0.0.1", "localhost"),
+            cluster.cipher());
+    Command.Result refused = pgveil(change.toArray());
+    assertThat(refused.code()).as(refused.all()).isEqualTo(29);
+    assertThat(refused.err()).contains("does not allow its token to be sent to https://localhost:");
+    OpenBao.write(tokenFile, token);
+    Command.Result changed = pgveil(change.toArray());
+    assertThat(changed.code()).as(changed.all()).isZero();
+    assertThat(pgveil("provider", "list", cluster.cipher()).out())
+        .contains("url=https://localhost:");
     try (Running daemon =
         home.command("mount", cluster.cipher(), cluster.mount(), "--log-file", cluster.log())
             .start()
