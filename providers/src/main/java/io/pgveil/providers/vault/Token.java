@@ -18,8 +18,8 @@ import java.util.List;
  * an agent replaces needs no notice.
  *
  * <p>The bytes are cleared by {@link #close}. The JDK's HTTP client takes headers as texts only, so
- * {@link #headerFor} makes one for each request; it is garbage when the request ends
- * (docs/decisions/0013).
+ * {@link #headerFor} makes one for each request; how long the client keeps it is said in
+ * docs/decisions/0013.
  */
 final class Token implements AutoCloseable {
   /** A JWT with many claims has some thousand. */

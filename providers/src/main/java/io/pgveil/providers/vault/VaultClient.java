@@ -34,8 +34,8 @@ import org.jspecify.annotations.Nullable;
  * followed by the next; when all have failed so, they are asked again after a pause, until the time
  * is up. Each pause is random, so that many databases do not come back at the same instant.
  *
- * <p>Every request has an HTTP client of its own, which is gone with it: one that lives on keeps
- * what it has received, keys too, in its buffers. Requests are rare.
+ * <p>Every request has an HTTP client of its own, which is shut down with it: one that lives on
+ * keeps what it has received, keys too, in its buffers. Requests are rare.
  */
 final class VaultClient {
   /** For one call, with all its repetitions. */

@@ -25,7 +25,7 @@ final class HeapDumper {
               try {
                 String file = Files.readString(Path.of(pipe));
                 ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class)
-                    .dumpHeap(file, file.endsWith(HeapDumps.LIVE));
+                    .dumpHeap(file, false);
                 System.err.println(DONE + file);
               } catch (IOException e) {
                 System.err.println("no heap dump: " + e);

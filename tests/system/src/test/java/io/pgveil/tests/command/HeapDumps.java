@@ -11,9 +11,6 @@ import java.util.jar.Manifest;
 
 /** Heap dumps of a JVM that was started with a {@link HeapDumper}. */
 final class HeapDumps {
-  /** The end of the name of a dump that leaves out what nothing refers to any more. */
-  static final String LIVE = ".live.hprof";
-
   private HeapDumps() {}
 
   /** The options for a JVM that has the agent, whose files lie in {@code directory}. */
@@ -39,16 +36,7 @@ final class HeapDumps {
 
   /** Has {@code process}, which was started with {@link #options}, dump its heap. */
   static Path dump(Running process, Path directory) throws IOException, InterruptedException {
-    return dump(process, directory, directory.resolve("daemon.hprof"));
-  }
-
-  /** The same, after a collection, without garbage. */
-  static Path dumpLive(Running process, Path directory) throws IOException, InterruptedException {
-    return dump(process, directory, directory.resolve("daemon" + LIVE));
-  }
-
-  private static Path dump(Running process, Path directory, Path file)
-      throws IOException, InterruptedException {
+    Path file = directory.resolve("daemon.hprof");
     Files.writeString(directory.resolve("pipe"), file.toString());
     process.await(HeapDumper.DONE + file);
     return file;

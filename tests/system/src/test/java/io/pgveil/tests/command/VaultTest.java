@@ -6,9 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.pgveil.linux.Posix;
 import io.pgveil.tests.support.OpenBao;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
@@ -127,49 +125,6 @@ class VaultTest {
       assertThat(UpDirectory.sql(up, DIGEST)).isEqualTo(rows);
       lookForSecrets(up);
       assertThat(stop(up)).as(up.output()).isZero();
-    }
-  }
-
-  /** What docs/decisions/0013 says is garbage is garbage. */
-  @Test
-  void hazard22_afterItsRequestsNothingRefersToTokenOrKey() throws Exception {
-    Command command =
-        home.command("up", cluster.root())
-            .with(firstProvider())
-            .environment("PGVEIL_JAVA_OPTS", HeapDumps.options(temporary));
-    try (Running up = command.start().await(UpDirectory.READY)) {
-      succeed("key verify --scope server");
-      String key = server.root("GET", "secret/data/billing-1", "").text("/data/data/key");
-      SecretSearch search =
-          new SecretSearch(Map.of("key", Base64.getDecoder().decode(key)), Map.of("token", token));
-      awaitEndOfRequests(up);
-      assertThat(search.in(HeapDumps.dumpLive(up, temporary))).isEmpty();
-      // control: the search finds what is referred to
-      Path dump = temporary.resolve("daemon" + HeapDumps.LIVE);
-      assertThat(new SecretSearch(Map.of(), Map.of("path", tokenFile.toString())).in(dump))
-          .contains("path");
-      assertThat(stop(up)).as(up.output()).isZero();
-    }
-  }
-
-  /** Waits until the threads of the JDK's HTTP clients have gone. */
-  private static void awaitEndOfRequests(Running up) throws Exception {
-    Path tasks = Path.of("/proc/" + up.pid() + "/task");
-    long end = System.nanoTime() + 60_000_000_000L;
-    while (true) {
-      List<String> names = new ArrayList<>();
-      try (DirectoryStream<Path> all = Files.newDirectoryStream(tasks)) {
-        for (Path task : all) {
-          names.add(Files.readString(task.resolve("comm")));
-        }
-      } catch (NoSuchFileException e) {
-        continue; // a thread has ended meanwhile
-      }
-      if (names.stream().noneMatch(name -> name.startsWith("HttpClient"))) {
-        return;
-      }
-      assertThat(System.nanoTime()).as("%s", names).isLessThan(end);
-      Thread.sleep(50);
     }
   }
 
