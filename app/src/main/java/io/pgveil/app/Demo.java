@@ -141,6 +141,7 @@ final class Demo {
         major,
         runAsName,
         null,
+        Storage.FirstProvider.keyring(new Layout(root.resolve("pgveil")).keyring()),
         null,
         keyBits,
         false,
@@ -415,7 +416,8 @@ final class Demo {
       throws CommandException, IOException, InterruptedException {
     Path strange = Files.createDirectory(root.resolve("strange"), Modes.with(0700));
     Path wrong = root.resolve("wrong.file");
-    storage.create(new Storage.NewCluster(strange, wrong, SECOND_KEY, keyBits));
+    storage.create(
+        new Storage.NewCluster(strange, Storage.FirstProvider.keyring(wrong), SECOND_KEY, keyBits));
     Path aside = layout.keyring().resolveSibling("keyring.right");
     Files.move(layout.keyring(), aside);
     try {

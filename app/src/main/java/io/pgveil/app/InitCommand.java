@@ -26,14 +26,7 @@ final class InitCommand extends PgveilCommand {
   @Parameters(paramLabel = "CIPHERDIR", description = "An empty or new directory.")
   Path cipherDirectory;
 
-  @Option(
-      names = "--keyring",
-      required = true,
-      paramLabel = "FILE",
-      description =
-          "Keyring of the file key provider, outside the cipher directory; made if it is missing."
-              + " Who has it can read the data; without it nobody can.")
-  Path keyring;
+  @Mixin FirstProviderOption first = new FirstProviderOption();
 
   @Option(
       names = "--key",
@@ -56,7 +49,8 @@ final class InitCommand extends PgveilCommand {
     RunAs user = RunAs.resolve(owner);
     Storage.NewCluster cluster =
         NewClusters.checked(
-            new Storage.NewCluster(cipherDirectory, keyring, keyName, cipher.keyBits()));
+            new Storage.NewCluster(
+                cipherDirectory, first.provider(null), keyName, cipher.keyBits()));
     try {
       create(cluster, user);
     } catch (IOException e) {
@@ -70,7 +64,7 @@ final class InitCommand extends PgveilCommand {
     say("made the cipher directory " + cipherDirectory);
     say(
         "the principal keys are in "
-            + keyring
+            + cluster.provider().place()
             + ": keep a copy elsewhere, without it the data is lost");
     return ExitCode.OK;
   }

@@ -54,7 +54,8 @@ final class LocalCluster {
       @Nullable Integer major,
       @Nullable String runAs,
       @Nullable Integer port,
-      @Nullable Path keyring,
+      Storage.FirstProvider provider,
+      @Nullable String keyName,
       int keyBits,
       boolean acceptTornPages,
       Duration providerWait,
@@ -115,8 +116,7 @@ final class LocalCluster {
         if (earlier.isEmpty()
             && CipherDirectory.kind(layout.cipher()) == CipherDirectory.Kind.EMPTY) {
           firstUse.begin();
-          Path keyring = options.keyring == null ? layout.keyring() : options.keyring;
-          createCipherDirectory(storage, layout, keyring, options.keyBits, say);
+          createCipherDirectory(storage, layout, options, say);
         }
         Daemon daemon = Daemon.start(storage, daemonOptions(layout, options), "up");
         try {
@@ -242,23 +242,29 @@ final class LocalCluster {
   }
 
   private static void createCipherDirectory(
-      Storage storage, Layout layout, Path keyring, int keyBits, Consumer<String> say)
+      Storage storage, Layout layout, Options options, Consumer<String> say)
       throws IOException, CommandException {
     List<Path> made = List.of();
     for (int n = 1; ; n++) {
-      String key = "principal-key-" + n;
+      String key = options.keyName != null ? options.keyName : "principal-key-" + n;
       Storage.NewCluster cluster =
-          NewClusters.checked(new Storage.NewCluster(layout.cipher(), keyring, key, keyBits));
+          NewClusters.checked(
+              new Storage.NewCluster(layout.cipher(), options.provider, key, options.keyBits));
+      Path keyring = cluster.provider().keyring();
       try {
-        if (n == 1) {
-          made = Durable.makeDirectories(cluster.keyring().resolveSibling("."), 0700);
+        if (n == 1 && keyring != null) {
+          made = Durable.makeDirectories(keyring.resolveSibling("."), 0700);
         }
         storage.create(cluster);
-        say.accept("principal key " + key + " in the keyring " + cluster.keyring());
+        say.accept(
+            "principal key %s in %s%s"
+                .formatted(key, keyring == null ? "" : "the keyring ", cluster.provider().place()));
         return;
       } catch (CommandException e) {
         // a first use that failed or was interrupted may have left a key in the keyring
-        if (e.exitCode() != ExitCode.KEY_REFUSED || n == MAX_FIRST_KEYS) {
+        if (e.exitCode() != ExitCode.KEY_REFUSED
+            || options.keyName != null
+            || n == MAX_FIRST_KEYS) {
           Durable.removeEmpty(made);
           throw e;
         }
@@ -313,13 +319,12 @@ final class LocalCluster {
         .formatted(PostgresServer.SUPERUSER, server.config().port(), layout.passwordFile());
   }
 
-  /** The keyrings that the cluster's global file providers name, with which it can be read. */
-  List<String> keyrings() throws CommandException {
+  /** Where the keys are with which the cluster can be read: its global key providers. */
+  List<String> keyPlaces() throws CommandException {
     Reply reply = daemon.executor().execute(new Request.ListProviders(null));
     return ((Reply.Providers) reply)
         .providers().stream()
-            .filter(p -> p.type().equals("file"))
-            .map(p -> p.options().getOrDefault("path", "?"))
+            .map(p -> Storage.FirstProvider.place(p.type(), p.options()))
             .distinct()
             .toList();
   }

@@ -37,7 +37,11 @@ final class ProviderCommand extends GroupCommand {
     @Parameters(index = "0", paramLabel = "NAME", description = "Name of the provider.")
     String name;
 
-    @Parameters(index = "1", paramLabel = "TYPE", description = "file (option path).")
+    @Parameters(
+        index = "1",
+        paramLabel = "TYPE",
+        completionCandidates = FirstProviderOption.Types.class,
+        description = "Type and its options: ${COMPLETION-CANDIDATES}.")
     String type;
 
     @Parameters(

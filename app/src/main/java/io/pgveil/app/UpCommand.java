@@ -6,6 +6,7 @@ import io.pgveil.app.daemon.StopRequest;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
@@ -36,11 +37,15 @@ final class UpCommand extends StoppableCommand {
           "TCP port on 127.0.0.1. Default: that of the first use, which takes 5432 or any free one.")
   @Nullable Integer port;
 
+  @Mixin FirstProviderOption first = new FirstProviderOption();
+
   @Option(
-      names = "--keyring",
-      paramLabel = "FILE",
-      description = "For a new cluster: the keyring file. Default: DIR/keyring/keyring.file.")
-  @Nullable Path keyring;
+      names = "--key",
+      paramLabel = "NAME",
+      description =
+          "For a new cluster: name of its principal key. Default: principal-key-1, or the next"
+              + " number that is free.")
+  @Nullable String keyName;
 
   @Mixin PostgresOptions postgres = new PostgresOptions();
   @Mixin CipherOption cipher = new CipherOption();
@@ -72,13 +77,15 @@ final class UpCommand extends StoppableCommand {
   }
 
   private LocalCluster.Options options() {
+    Path root = directory == null ? Layout.defaultRoot() : directory;
     return new LocalCluster.Options(
-        directory == null ? Layout.defaultRoot() : directory,
+        root,
         postgres.binDirectory,
         postgres.major,
         postgres.runAs,
         port,
-        keyring,
+        first.provider(new Layout(root).keyring()),
+        keyName,
         cipher.keyBits(),
         serve.acceptTornPages,
         serve.providerWait(),
@@ -90,6 +97,8 @@ final class UpCommand extends StoppableCommand {
 
   private void announce(LocalCluster cluster) throws CommandException {
     Layout layout = cluster.layout();
+    List<String> places = cluster.keyPlaces();
+    boolean files = places.stream().allMatch(place -> place.startsWith("/"));
     out()
         .printf(
             """
@@ -97,8 +106,8 @@ final class UpCommand extends StoppableCommand {
             PostgreSQL %s is running as user %s; everything that it writes is encrypted.
 
               connect   psql '%s'
-              keyring   %s
-                        LOSING THE KEYRING LOSES THE DATA. Keep a copy elsewhere, and never one
+              %-9s %s
+                        LOSING THE %s LOSES THE DATA. Keep a copy elsewhere, and never one
                         together with a copy of the cipher directory.
               files     %s (encrypted), %s (clear, while mounted)
               log       %s
@@ -108,7 +117,9 @@ final class UpCommand extends StoppableCommand {
             cluster.server().config().binaries().version(),
             cluster.runAs().name(),
             cluster.connectionString(),
-            String.join("\n            ", cluster.keyrings()),
+            files ? "keyring" : "keys",
+            String.join("\n            ", places),
+            files ? "KEYRING" : "KEYS",
             layout.cipher(),
             layout.mount(),
             layout.log());

@@ -37,14 +37,15 @@ final class BindStorage implements Storage {
   public void create(NewCluster cluster) throws CommandException {
     try {
       String key = cluster.keyName() + " " + UUID.randomUUID();
-      Files.writeString(cluster.keyring(), key);
+      Files.writeString(cluster.provider().keyring(), key);
       Path clear =
           Files.createDirectory(cluster.cipherDirectory().resolve("clear"), Modes.with(0700));
       for (String owner : List.of("unix:uid", "unix:gid")) {
         Files.setAttribute(clear, owner, Files.getAttribute(cluster.cipherDirectory(), owner));
       }
       Path keys = Files.createDirectory(cluster.cipherDirectory().resolve(CipherDirectory.KEYS));
-      Files.writeString(keys.resolve(CipherDirectory.SEAL), cluster.keyring() + "\n" + key);
+      Files.writeString(
+          keys.resolve(CipherDirectory.SEAL), cluster.provider().keyring() + "\n" + key);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -10,6 +10,7 @@ import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.EmbeddedPostgres;
 import io.pgveil.app.postgres.Modes;
+import io.pgveil.app.storage.Storage;
 import io.pgveil.linux.Errno;
 import io.pgveil.linux.Posix;
 import java.nio.file.Files;
@@ -54,6 +55,7 @@ class LocalClusterTest {
             null,
             null,
             null,
+            Storage.FirstProvider.keyring(root.resolve("up/keyring/keyring.file")),
             null,
             128,
             false,

@@ -141,7 +141,7 @@ public final class KeyDirectory implements AutoCloseable {
    * rewritten in the current one, which needs their principal keys.
    */
   public static KeyDirectory open(Path directory, Settings settings) throws KeyException {
-    return open(directory, settings, Providers.installed(), (step, name) -> {});
+    return open(directory, settings, KeyProviderFactory.installed(), (step, name) -> {});
   }
 
   /** Fails changes of the key files, for tests of those who use them. */

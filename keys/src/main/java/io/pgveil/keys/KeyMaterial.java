@@ -21,7 +21,7 @@ public final class KeyMaterial implements AutoCloseable {
   }
 
   /** The bytes themselves, not a copy. */
-  byte[] bytes() {
+  public byte[] bytes() {
     return bytes;
   }
 

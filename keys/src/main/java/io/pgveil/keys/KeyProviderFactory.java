@@ -1,8 +1,10 @@
 package io.pgveil.keys;
 
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.ServiceLoader;
 
 /**
  * Makes providers of one type; found by {@link java.util.ServiceLoader}.
@@ -11,6 +13,18 @@ import java.util.Map;
  * <oid>_providers}. They hold paths of credentials, never credentials.
  */
 public interface KeyProviderFactory {
+  /**
+   * Every type that is installed, in the order of their numbers. On the module path those of the
+   * modules are found, on the class path those in META-INF/services.
+   */
+  static List<KeyProviderFactory> installed() {
+    return ServiceLoader.load(KeyProviderFactory.class, KeyProviderFactory.class.getClassLoader())
+        .stream()
+        .map(ServiceLoader.Provider::get)
+        .sorted(Comparator.comparingInt(KeyProviderFactory::typeNumber))
+        .toList();
+  }
+
   /** The name in SQL and on the command line. */
   String typeName();
 

@@ -8,8 +8,10 @@ public final class ProviderException extends Exception {
 
   /** The kinds of failure, with the texts that pg_tde gives as DETAIL. */
   public enum Code {
-    /** Not reachable, or not allowed. */
+    /** Not reachable now. */
     UNAVAILABLE("Resource not available"),
+    /** The provider, or its certificate, is not of use with these settings and credentials. */
+    REFUSED("Resource not available"),
     /** An answer that cannot be understood. */
     INVALID_RESPONSE("Invalid response from keyring provider"),
     /** A key that cannot be one. */

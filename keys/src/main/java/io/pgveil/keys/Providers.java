@@ -5,11 +5,9 @@ import static java.util.stream.Collectors.joining;
 import io.pgveil.keys.KeyException.Kind;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.ServiceLoader;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,15 +29,6 @@ final class Providers implements AutoCloseable {
     this.files = files;
     this.factories = factories;
     this.context = context;
-  }
-
-  /** On the module path the providers of modules are found, on the class path META-INF/services. */
-  static List<KeyProviderFactory> installed() {
-    return ServiceLoader.load(KeyProviderFactory.class, KeyProviderFactory.class.getClassLoader())
-        .stream()
-        .map(ServiceLoader.Provider::get)
-        .sorted(Comparator.comparingInt(KeyProviderFactory::typeNumber))
-        .toList();
   }
 
   KeyProviderFactory.Context context() {
@@ -166,7 +155,7 @@ final class Providers implements AutoCloseable {
           case INSECURE, MISPLACED -> Kind.INSECURE;
           case CORRUPTED -> Kind.CORRUPTED;
           case EXISTS -> Kind.REFUSED;
-          case UNAVAILABLE, MISSING, NO_SPACE, INVALID_RESPONSE, INVALID_KEY ->
+          case UNAVAILABLE, REFUSED, MISSING, NO_SPACE, INVALID_RESPONSE, INVALID_KEY ->
               Kind.PROVIDER_FAILED;
         };
     return new KeyException(kind, String.valueOf(e.getMessage()), null, null, null, e);

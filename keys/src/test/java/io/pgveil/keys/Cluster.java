@@ -32,7 +32,7 @@ final class Cluster {
   }
 
   List<KeyProviderFactory> factories() {
-    List<KeyProviderFactory> all = new ArrayList<>(Providers.installed());
+    List<KeyProviderFactory> all = new ArrayList<>(KeyProviderFactory.installed());
     all.add(memory);
     return all;
   }

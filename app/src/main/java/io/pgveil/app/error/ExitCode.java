@@ -51,14 +51,16 @@ public enum ExitCode {
       "put the keyring back to the path named, or name its new place with 'pgveil provider change'"),
   KEYRING_EXPOSED(
       21,
-      "a keyring file can be read or written by others than its owner",
-      "chmod 600 the keyring, and think about who has read it until now"),
+      "a keyring or credential file can be read or written by others than its owner",
+      "chmod 600 the file, and think about who has read it until now"),
   KEYRING_INSIDE(
       22,
-      "a keyring lies inside the cipher directory or the mount",
-      "move the keyring to another place, best to another device"),
+      "a keyring or credential file lies inside the cipher directory or the mount",
+      "move the file to another place, best to another device"),
   KEYRING_DAMAGED(
-      23, "a keyring file is truncated or garbled", "restore the keyring file from its backup"),
+      23,
+      "a keyring file, or a key in a key provider, is truncated or garbled",
+      "restore the keyring or the key from its backup"),
   PRINCIPAL_KEY_NOT_FOUND(
       24,
       "the key provider has no principal key of the name that the cluster needs",
@@ -70,7 +72,7 @@ public enum ExitCode {
           + " nothing was changed"),
   PROVIDER_UNREACHABLE(
       26,
-      "a key provider does not answer",
+      "a key provider does not answer, or not so that it can be understood",
       "make the provider reachable, or change its address with 'pgveil provider change'"),
   PROVIDER_UNKNOWN(
       27, "there is no key provider of this name or type", "see 'pgveil provider list'"),
@@ -78,6 +80,12 @@ public enum ExitCode {
       28,
       "the key or provider cannot be created, set, changed or deleted as things are",
       "see the reason; nothing was changed"),
+  PROVIDER_REFUSED(
+      29,
+      "a key provider cannot be used with its settings: address, certificate, token or what the token"
+          + " allows",
+      "see the reason; put a valid token into its file, or correct the settings with"
+          + " 'pgveil provider change'"),
 
   CIPHER_DIR_MISSING(
       30,

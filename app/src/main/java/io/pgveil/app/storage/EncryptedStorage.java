@@ -32,7 +32,6 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -41,9 +40,6 @@ import org.slf4j.LoggerFactory;
 /** {@link Storage} over the floors below: keys, data directory, FUSE. */
 public final class EncryptedStorage implements Storage {
   private static final Logger LOG = LoggerFactory.getLogger(EncryptedStorage.class);
-
-  /** Name of the first key provider. */
-  static final String FIRST_PROVIDER = "keyring";
 
   private static final int VERIFY_THREADS = 2;
   private static final Duration RETRY = Duration.ofMillis(500);
@@ -66,10 +62,11 @@ public final class EncryptedStorage implements Storage {
             keyDirectory, new KeyDirectory.Settings(List.of(cipherDirectory), cipher))) {
       boolean complete = false;
       try {
-        String path = KeyCommands.json(Map.of("path", cluster.keyring().toString()));
-        new AddProvider(Scope.SERVER, "file", FIRST_PROVIDER, path).run(keys);
-        new CreateKey(Scope.SERVER, FIRST_PROVIDER, cluster.keyName(), cipher).run(keys);
-        new SetKey(Scope.DEFAULT, Scope.SERVER, FIRST_PROVIDER, cluster.keyName()).run(keys);
+        FirstProvider first = cluster.provider();
+        String options = KeyCommands.json(first.options());
+        new AddProvider(Scope.SERVER, first.type(), first.name(), options).run(keys);
+        new CreateKey(Scope.SERVER, first.name(), cluster.keyName(), cipher).run(keys);
+        new SetKey(Scope.DEFAULT, Scope.SERVER, first.name(), cluster.keyName()).run(keys);
         complete = true;
       } catch (KeyException e) {
         throw Failures.of("cannot make the keys", e, keys);

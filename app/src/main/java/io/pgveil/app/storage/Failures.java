@@ -74,6 +74,7 @@ final class Failures {
             case NO_SPACE -> ExitCode.DISK_FULL;
             case EXISTS -> ExitCode.KEY_REFUSED;
             case MISSING -> ExitCode.KEYRING_MISSING;
+            case REFUSED -> ExitCode.PROVIDER_REFUSED;
             case UNAVAILABLE, INVALID_RESPONSE -> ExitCode.PROVIDER_UNREACHABLE;
           },
           what,

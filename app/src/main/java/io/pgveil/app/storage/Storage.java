@@ -1,5 +1,7 @@
 package io.pgveil.app.storage;
 
+import static java.util.stream.Collectors.joining;
+
 import io.pgveil.app.cluster.ClusterLock;
 import io.pgveil.app.control.ControlClient;
 import io.pgveil.app.control.Executor;
@@ -9,6 +11,7 @@ import io.pgveil.datadir.check.Report;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 
@@ -21,11 +24,43 @@ public interface Storage {
    * A cipher directory to be made.
    *
    * @param cipherDirectory an empty directory, owned by the user of PostgreSQL
-   * @param keyring path for the file key provider; the keyring is made if it is missing
+   * @param provider the first key provider
    * @param keyName name of the principal key, which becomes default and server key
    * @param keyBits 128 or 256
    */
-  record NewCluster(Path cipherDirectory, Path keyring, String keyName, int keyBits) {}
+  record NewCluster(Path cipherDirectory, FirstProvider provider, String keyName, int keyBits) {}
+
+  /** The global key provider that a new cluster gets, as for {@code provider add}. */
+  record FirstProvider(String name, String type, Map<String, String> options) {
+    private static final String FILE = "file";
+    private static final String PATH = "path";
+
+    /** The file key provider; the keyring is made if it is missing. */
+    public static FirstProvider keyring(Path file) {
+      return new FirstProvider("keyring", FILE, Map.of(PATH, file.toString()));
+    }
+
+    /** The keyring of the file key provider; null for another type. */
+    public @Nullable Path keyring() {
+      String path = options.get(PATH);
+      return type.equals(FILE) && path != null ? Path.of(path) : null;
+    }
+
+    /** Where the keys are, for people. */
+    public String place() {
+      return place(type, options);
+    }
+
+    /** See {@link #place()}. */
+    public static String place(String type, Map<String, String> options) {
+      return type.equals(FILE)
+          ? options.getOrDefault(PATH, "?")
+          : type
+              + options.entrySet().stream()
+                  .map(o -> " " + o.getKey() + "=" + o.getValue())
+                  .collect(joining());
+    }
+  }
 
   /**
    * What to mount and how.

@@ -3,6 +3,7 @@ package io.pgveil.keys.file;
 import io.pgveil.keys.KeyMaterial;
 import io.pgveil.keys.KeyName;
 import io.pgveil.keys.KeyProvider;
+import io.pgveil.keys.PrivateFile;
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
 import io.pgveil.linux.ByteString;
@@ -14,7 +15,6 @@ import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A file of principal keys (pg_tde format 4.1): records of {@value #RECORD_SIZE} bytes, one behind
@@ -49,17 +49,17 @@ final class FileKeyring implements KeyProvider.Storing {
   private static final String TEMPORARY = ".r";
 
   private final Path configured;
-  private final List<Path> forbiddenRoots;
+  private final PrivateFile file;
 
   FileKeyring(Path configured, List<Path> forbiddenRoots) {
     this.configured = configured;
-    this.forbiddenRoots = forbiddenRoots;
+    this.file = new PrivateFile("keyring file", configured, PrivateFile.SECRET, forbiddenRoots);
   }
 
   @Override
   public Optional<KeyMaterial> fetch(KeyName name) throws ProviderException {
-    Path path = resolve();
-    int fd = open(path, Posix.O_RDONLY);
+    Path path = file.resolve();
+    int fd = file.open(path, Posix.O_RDONLY);
     if (fd == -Errno.ENOENT) {
       return Optional.empty();
     }
@@ -72,8 +72,8 @@ final class FileKeyring implements KeyProvider.Storing {
 
   /** Makes sure that the file exists and is fit to hold keys. */
   void validate() throws ProviderException {
-    Path path = resolve();
-    int fd = open(path, Posix.O_RDONLY);
+    Path path = file.resolve();
+    int fd = file.open(path, Posix.O_RDONLY);
     if (fd == -Errno.ENOENT) {
       fd =
           Posix.open(
@@ -98,10 +98,10 @@ final class FileKeyring implements KeyProvider.Storing {
     if (key.length != 16 && key.length != 32) {
       throw new IllegalArgumentException("a principal key has 16 or 32 bytes");
     }
-    Path path = resolve();
+    Path path = file.resolve();
     try (Directory directory = new Directory(path)) {
       directory.lock();
-      int fd = open(path, Posix.O_RDONLY);
+      int fd = file.open(path, Posix.O_RDONLY);
       if (fd == -Errno.ENOENT) {
         append(directory, path, new Content(0), name, key);
         return;
@@ -199,65 +199,6 @@ final class FileKeyring implements KeyProvider.Storing {
       throw cannot("read", n < 0 ? (int) n : -Errno.EIO);
     }
     return content;
-  }
-
-  /** Opens the file and checks that it is fit to hold keys; -ENOENT if there is none. */
-  private int open(Path path, int flags) throws ProviderException {
-    int fd = Posix.open(ByteString.of(path), flags | Posix.O_NOFOLLOW | Posix.O_NONBLOCK, 0);
-    if (fd == -Errno.ENOENT) {
-      return fd;
-    }
-    if (fd < 0) {
-      throw cannot("open", fd);
-    }
-    Stat stat = new Stat();
-    int r = Posix.fstat(fd, stat);
-    String objection = r < 0 ? Errno.describe(r) : objection(stat);
-    if (objection != null) {
-      Posix.close(fd);
-      throw new ProviderException(
-          Code.INSECURE, "keyring file \"" + configured + "\" is refused: " + objection);
-    }
-    return fd;
-  }
-
-  private static @Nullable String objection(Stat stat) {
-    if (!stat.isRegular()) {
-      return "it is not a regular file";
-    }
-    if ((stat.mode & 077) != 0) {
-      return "its mode %04o lets others than its owner at it; run chmod 600"
-          .formatted(stat.mode & 07777);
-    }
-    if (stat.uid != 0 && stat.uid != Posix.geteuid()) {
-      return "it belongs to user id %d, and not to the daemon's %d or root; change its owner"
-          .formatted(stat.uid, Posix.geteuid());
-    }
-    return null;
-  }
-
-  /**
-   * The file's path without symbolic links. Each step is compared with the forbidden roots before
-   * it is looked at, because looking into the mount would ask this very process.
-   */
-  private Path resolve() throws ProviderException {
-    if (!configured.isAbsolute()) {
-      throw new ProviderException(
-          Code.MISPLACED,
-          "keyring file \""
-              + configured
-              + "\" is refused: give an absolute path (a relative one would lie in the data directory)");
-    }
-    return new PathResolver(forbiddenRoots)
-        .resolve(configured)
-        .orElseThrow(
-            () ->
-                new ProviderException(
-                    Code.MISPLACED,
-                    "keyring file \""
-                        + configured
-                        + "\" is refused: it lies in the cipher directory or the mount; keep it"
-                        + " elsewhere, or whoever gets the data gets the keys"));
   }
 
   private ProviderException cannot(String what, int errno) {

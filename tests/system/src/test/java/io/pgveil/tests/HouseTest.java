@@ -53,9 +53,10 @@ class HouseTest {
               "linux", Set.of(),
               "ciphers", Set.of("linux"),
               "keys", Set.of("linux"),
+              "providers", Set.of("keys"),
               "fuse", Set.of("linux"),
               "datadir", Set.of("linux", "ciphers", "keys", "fuse"),
-              "app", Set.of("linux", "ciphers", "keys", "fuse", "datadir"),
+              "app", Set.of("linux", "ciphers", "keys", "providers", "fuse", "datadir"),
               "reader", Set.of()));
 
   private static final String MODULE_PATH = System.getProperty("java.class.path");
@@ -130,13 +131,24 @@ class HouseTest {
   }
 
   @Test
-  void onlyTheAppTalksToNetworkAndTerminal() {
+  void onlyProvidersAndTheAppTalkToANetwork() {
+    noClasses()
+        .that()
+        .resideOutsideOfPackages("io.pgveil.app..", "io.pgveil.providers..")
+        .should()
+        .dependOnClassesThat()
+        .resideInAnyPackage("java.net..", "javax.net..")
+        .check(CLASSES);
+  }
+
+  @Test
+  void onlyTheAppTalksToDatabaseAndTerminal() {
     noClasses()
         .that()
         .resideOutsideOfPackage("io.pgveil.app..")
         .should()
         .dependOnClassesThat()
-        .resideInAnyPackage("java.net.http..", "java.sql..", "picocli..")
+        .resideInAnyPackage("java.sql..", "picocli..")
         .orShould()
         .accessTargetWhere(
             target(owner(assignableTo(System.class)))

@@ -9,6 +9,7 @@ import io.pgveil.app.postgres.EmbeddedPostgres;
 import io.pgveil.app.postgres.RunAs;
 import io.pgveil.linux.Posix;
 import io.pgveil.tests.Project;
+import io.pgveil.tests.support.OpenBao;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -184,6 +185,7 @@ class BadInputTest {
     directories(rows);
     mountPoints(rows);
     keyCommands(rows);
+    vault(rows);
     postgres(rows);
     system(rows);
     return rows;
@@ -785,6 +787,72 @@ class BadInputTest {
             unchanged(
                 () ->
                     b.pgveil((Object[]) (command + " " + rest + " " + cluster.root()).split(" "))));
+  }
+
+  /** What can be said without a server; VaultTest has one. */
+  private static void vault(List<Row> rows) {
+    String nobody = "https://127.0.0.1:1";
+    rows.add(vault("no Vault at the address", ExitCode.PROVIDER_UNREACHABLE, nobody, nobody));
+    rows.add(
+        vault(
+            "a Vault elsewhere without TLS",
+            ExitCode.PROVIDER_REFUSED,
+            "http://vault.example:8200",
+            "http://vault.example:8200"));
+    rows.add(
+        vault(
+            "token file missing", ExitCode.PROVIDER_REFUSED, "token file", nobody, Files::delete));
+    rows.add(
+        vault(
+            "token file readable by others",
+            ExitCode.KEYRING_EXPOSED,
+            "token file",
+            nobody,
+            token ->
+                Files.setPosixFilePermissions(
+                    token, PosixFilePermissions.fromString("rw-r--r--"))));
+    rows.add(
+        vault(
+            "token file a link into the cipher directory",
+            ExitCode.KEYRING_INSIDE,
+            "token file",
+            nobody,
+            token -> {
+              Files.delete(token);
+              Files.createSymbolicLink(token, cluster.cipher().resolve("PG_VERSION"));
+            }));
+  }
+
+  private interface TokenChange {
+    void apply(Path token) throws Exception;
+  }
+
+  private static Row vault(String what, ExitCode code, String named, String url) {
+    return vault(what, code, named, url, token -> {});
+  }
+
+  private static Row vault(
+      String what, ExitCode code, String named, String url, TokenChange change) {
+    return new Row(
+        what,
+        "provider add",
+        code,
+        named,
+        b -> {
+          Path token = OpenBao.write(outside.resolve("token"), "s.nobody");
+          change.apply(token);
+          return unchanged(
+              () ->
+                  b.pgveil(
+                      "provider",
+                      "add",
+                      "v",
+                      "vault-v2",
+                      "url=" + url,
+                      "mountPath=secret",
+                      "tokenPath=" + token,
+                      cluster.root()));
+        });
   }
 
   private static void postgres(List<Row> rows) {

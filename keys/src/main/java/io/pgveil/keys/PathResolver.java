@@ -1,4 +1,4 @@
-package io.pgveil.keys.file;
+package io.pgveil.keys;
 
 import io.pgveil.linux.ByteString;
 import io.pgveil.linux.Memory;

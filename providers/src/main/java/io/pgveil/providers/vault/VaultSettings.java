@@ -1,0 +1,129 @@
+package io.pgveil.providers.vault;
+
+import static java.util.Locale.ROOT;
+
+import io.pgveil.keys.KeyProviderFactory.Context;
+import io.pgveil.keys.PrivateFile;
+import io.pgveil.keys.ProviderException;
+import io.pgveil.keys.ProviderException.Code;
+import java.net.URI;
+import java.net.URISyntaxException;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The options of a provider, checked.
+ *
+ * @param addresses of the servers, in the order in which they are tried; without a final slash
+ * @param mount path of the engine, escaped for a URL
+ * @param namespace null for the root namespace
+ * @param token the file that holds the token
+ * @param authorities the authorities that may sign the server's certificate, as PEM; null for those
+ *     of the JDK
+ * @param plainHosts hosts beside loopback that may be asked without TLS
+ */
+record VaultSettings(
+    List<URI> addresses,
+    String mount,
+    @Nullable String namespace,
+    PrivateFile token,
+    @Nullable PrivateFile authorities,
+    List<String> plainHosts) {
+  static final String URL = "url";
+  static final String MOUNT_PATH = "mountPath";
+  static final String TOKEN_PATH = "tokenPath";
+  static final String CA_PATH = "caPath";
+  static final String NAMESPACE = "namespace";
+
+  /** Not of pg_tde, which refuses a provider that has it. */
+  static final String PLAIN_HTTP_HOST = "plainHttpHost";
+
+  private static final Pattern LOOPBACK = Pattern.compile("localhost|127(\\.\\d{1,3}){3}|\\[::1]");
+  private static final Pattern HEADER_TEXT = Pattern.compile("[!-~]+");
+
+  static VaultSettings of(Map<String, String> options, Context context) throws ProviderException {
+    List<String> plainHosts = list(options.getOrDefault(PLAIN_HTTP_HOST, "").toLowerCase(ROOT));
+    List<URI> addresses = new ArrayList<>();
+    for (String text : list(options.getOrDefault(URL, ""))) {
+      addresses.add(address(text, plainHosts));
+    }
+    if (addresses.isEmpty()) {
+      throw refused(URL, "it holds no address");
+    }
+    String mount = options.getOrDefault(MOUNT_PATH, "").replaceAll("^/+|/+$", "");
+    String namespace = options.getOrDefault(NAMESPACE, "");
+    if (!namespace.isEmpty() && !HEADER_TEXT.matcher(namespace).matches()) {
+      throw refused(NAMESPACE, "it holds other characters than printable ASCII");
+    }
+    String authorities = options.getOrDefault(CA_PATH, "");
+    return new VaultSettings(
+        List.copyOf(addresses),
+        VaultPath.escape("mountPath", mount),
+        namespace.isEmpty() ? null : namespace,
+        file("token file", options.getOrDefault(TOKEN_PATH, ""), PrivateFile.SECRET, context),
+        authorities.isEmpty()
+            ? null
+            : file("certificate file", authorities, PrivateFile.TRUSTED, context),
+        plainHosts);
+  }
+
+  private static List<String> list(String text) {
+    return Pattern.compile(",")
+        .splitAsStream(text)
+        .map(String::strip)
+        .filter(item -> !item.isEmpty())
+        .toList();
+  }
+
+  /**
+   * An address to which a token may be sent.
+   *
+   * @param plainHosts see {@link #plainHosts()}
+   */
+  static URI address(String text, List<String> plainHosts) throws ProviderException {
+    URI uri;
+    try {
+      uri = new URI(text.replaceAll("/+$", ""));
+    } catch (URISyntaxException e) {
+      // without the cause, which quotes the text: it may hold a password
+      throw refused(URL, "it is not of the form https://HOST:PORT");
+    }
+    String scheme = uri.getScheme() == null ? "" : uri.getScheme().toLowerCase(ROOT);
+    String host = uri.getHost();
+    if (host == null
+        || uri.getRawUserInfo() != null
+        || uri.getRawQuery() != null
+        || uri.getRawFragment() != null
+        || !(scheme.equals("https") || scheme.equals("http"))) {
+      throw refused(URL, "an address is not of the form https://HOST:PORT");
+    }
+    String name = host.toLowerCase(ROOT);
+    if (scheme.equals("http") && !LOOPBACK.matcher(name).matches() && !plainHosts.contains(name)) {
+      throw refused(
+          URL,
+          "%s would show the token and the keys to the network; use https, or allow it with %s=%s"
+              .formatted(uri, PLAIN_HTTP_HOST, name));
+    }
+    return uri;
+  }
+
+  private static PrivateFile file(String what, String path, int modes, Context context)
+      throws ProviderException {
+    try {
+      return new PrivateFile(what, Path.of(path), modes, context.forbiddenRoots());
+    } catch (InvalidPathException e) {
+      throw new ProviderException(Code.REFUSED, what + " is refused: its path holds a NUL", e);
+    }
+  }
+
+  private static ProviderException refused(String option, String reason) {
+    return new ProviderException(
+        Code.REFUSED,
+        "option %s of the vault-v2 provider is refused: %s".formatted(option, reason));
+  }
+}
