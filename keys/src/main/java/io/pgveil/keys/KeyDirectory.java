@@ -162,7 +162,7 @@ public final class KeyDirectory implements AutoCloseable {
     return open(
         directory,
         settings,
-        Providers.installed(),
+        KeyProviderFactory.installed(),
         (step, name) -> {
           int r = faults.before(step.name(), name);
           if (r < 0) {
