@@ -289,7 +289,7 @@ class VaultProviderTest {
     provider(allowed, Duration.ofMinutes(1));
   }
 
-  /** Seen failing: the modes in VaultSettings.of, as of the certificates; nothing was refused. */
+  /** Seen failing: the modes in VaultSettings.of, as of the certificates; nothing was thrown. */
   @Test
   void hazard23_aTokenFileThatIsNotSafeIsRefused() throws Exception {
     ScriptedServer server = server(key(KEY));
