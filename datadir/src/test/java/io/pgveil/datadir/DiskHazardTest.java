@@ -33,11 +33,6 @@ import org.junit.jupiter.params.provider.ValueSource;
  * Full disks and failing ones (hazard 11): every kind of write, of data and of key files, with
  * every error. Who asked sees the error as it is, what was there stays, and it works when the disk
  * does.
- *
- * <p>Seen failing: with EIO for every {@code KeyException}; with a flush that keeps ENOSPC as the
- * file's error; with a page that is deferred before its file grows; with the tail of a temporary
- * WAL file changed before it is written; with a staged file left behind; with a failed fsync that
- * is not remembered; with a page write that takes ENOSPC for success.
  */
 class DiskHazardTest {
   private static final List<Integer> ERRORS = List.of(Errno.ENOSPC, Errno.EDQUOT, Errno.EIO);
@@ -257,6 +252,11 @@ class DiskHazardTest {
     return writes().flatMap(w -> ERRORS.stream().map(e -> Arguments.of(w, e)));
   }
 
+  /**
+   * Seen failing: what DataDirectoryException.errnoOf makes of a full disk; -5 instead of -28. The
+   * tail of a temporary WAL file changed before it is written; a staged file left behind; a page
+   * write that takes ENOSPC for success.
+   */
   @ParameterizedTest(name = "{0}, {1}")
   @MethodSource("everyWriteWithEveryError")
   void hazard11EveryWriteFailsAsTheDiskDoesAndCanBeRepeated(Write w, int with) throws Exception {
@@ -294,7 +294,10 @@ class DiskHazardTest {
 
   // ---- pages that wait for the key ----
 
-  /** While the disk is full every syncer is told so; afterwards all pages are there. */
+  /**
+   * While the disk is full every syncer is told so; afterwards all pages are there. Seen failing:
+   * OpenFile.waitsForRoom; the sync fails when there is room.
+   */
   @ParameterizedTest
   @ValueSource(ints = {Errno.ENOSPC, Errno.EDQUOT})
   void hazard11WaitingPagesStayUntilThereIsRoom(int with) throws Exception {
@@ -323,7 +326,10 @@ class DiskHazardTest {
     }
   }
 
-  /** A broken disk is no full one: what was told stays told. */
+  /**
+   * A broken disk is no full one: what was told stays told. Seen failing: the error that
+   * OpenFile.flush keeps; the second sync succeeds.
+   */
   @Test
   void hazard11WaitingPagesThatADeviceRefusesPoisonTheFile() {
     c.write(REL, page(1));
@@ -334,7 +340,10 @@ class DiskHazardTest {
     assertThat(c.read(REL)).isEqualTo(page(1));
   }
 
-  /** Neither the file nor memory has room: the write itself is refused, and leaves nothing. */
+  /**
+   * Neither the file nor memory has room: the write itself is refused, and leaves nothing. Seen
+   * failing: the truncation in RelationContent.storeCipher; the file has grown.
+   */
   @ParameterizedTest
   @ValueSource(ints = {Errno.ENOSPC, Errno.EDQUOT, Errno.EIO})
   void hazard11AWriteWithRoomForNeitherFails(int with) throws Exception {
@@ -361,7 +370,10 @@ class DiskHazardTest {
     }
   }
 
-  /** A page that was refused must not be written when there is room for it. */
+  /**
+   * A page that was refused must not be written when there is room for it. Seen failing: the growth
+   * before the page is added, in RelationContent.storeCipher; the file is not empty.
+   */
   @Test
   void hazard11ARefusedPageDoesNotWait() {
     try (Cluster.Handle h = c.create(REL)) {
@@ -376,7 +388,10 @@ class DiskHazardTest {
 
   // ---- syncs ----
 
-  /** The kernel below has dropped what it could not write: no later sync can be right. */
+  /**
+   * The kernel below has dropped what it could not write: no later sync can be right. Seen failing:
+   * the error that OpenFile.sync keeps; the second sync succeeds.
+   */
   @ParameterizedTest
   @ValueSource(ints = {Errno.ENOSPC, Errno.EDQUOT, Errno.EIO})
   void hazard11AFailedSyncIsToldUntilTheFileIsEmptied(int with) {
@@ -396,7 +411,10 @@ class DiskHazardTest {
     }
   }
 
-  /** The kernel has dropped what it could not write back, and perhaps the inode with its error. */
+  /**
+   * The kernel has dropped what it could not write back, and perhaps the inode with its error. Seen
+   * failing: the error that OpenFile.lost keeps; the sync succeeds.
+   */
   @ParameterizedTest
   @ValueSource(ints = {Errno.ENOSPC, Errno.EDQUOT, Errno.EIO})
   void hazard11WhatTheKernelCouldNotWriteBackIsToldToWhoSyncs(int with) {
@@ -416,7 +434,10 @@ class DiskHazardTest {
 
   // ---- rotation ----
 
-  /** The files of the server are rewrapped one after the other: each is old or new, all open. */
+  /**
+   * The files of the server are rewrapped one after the other: each is old or new, all open. Seen
+   * failing: the removal of the temporary file in DurableFiles.replace; it is there.
+   */
   @ParameterizedTest
   @ValueSource(strings = {"wal_keys", "pgveil.seal", "1663_keys", "5_keys"})
   void hazard11ARotationWithoutRoomLeavesOldKeysThatOpenEverything(String file) throws Exception {

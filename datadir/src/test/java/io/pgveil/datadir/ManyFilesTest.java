@@ -13,9 +13,6 @@ import org.junit.jupiter.api.io.TempDir;
 /**
  * What is kept for each file is bounded (hazard 25). How much it is with a million files tells
  * bench/many-files.
- *
- * <p>Seen failing: with a View that lets the kernel forget files that are open, and with keys that
- * are unloaded before they are stored.
  */
 class ManyFilesTest {
   private static final int FILES = 3000;
@@ -23,7 +20,10 @@ class ManyFilesTest {
 
   @TempDir Path temp;
 
-  /** As the kernel does: it looks names up once and keeps them until it is told otherwise. */
+  /**
+   * As the kernel does: it looks names up once and keeps them until it is told otherwise. Seen
+   * failing: the look at open files in View.forgetNames; the kernel is asked to forget them.
+   */
   @Test
   void hazard25NodesThatNobodyUsesAreForgotten() throws Exception {
     DataDirectory.Tuning tuning = new DataDirectory.Tuning(50, 50, 0, NODES, 100);
@@ -68,7 +68,10 @@ class ManyFilesTest {
     return entry.node;
   }
 
-  /** A database that nobody uses any more costs no memory; its keys come back with its files. */
+  /**
+   * A database that nobody uses any more costs no memory; its keys come back with its files. Seen
+   * failing: the look at what is stored in RelationKeys.unloadIfUnused; 0 keys instead of 120.
+   */
   @Test
   void hazard25KeysOfIdleDatabasesAreUnloadedAndComeBack() throws Exception {
     DataDirectory.Tuning tuning = new DataDirectory.Tuning(512, 512, 0, NODES, 20);

@@ -29,10 +29,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 /**
  * A server whose disk is full, has no quota left or fails. What was committed is there when there
  * is room again; a sync that failed is never followed by one that succeeds.
- *
- * <p>Seen failing: with a failed fsync that OpenFile.sync does not remember (the server comes back
- * at once). Not seen here: a page write that takes ENOSPC for success, for WAL finds no room either
- * and is replayed; {@code DiskHazardTest} sees it.
  */
 @Tag("system")
 class FullDiskTest {
@@ -127,7 +123,8 @@ class FullDiskTest {
 
   /**
    * 14 to 16 write the pages by which a file grows, and the kernel takes them; 17 asks for room
-   * first.
+   * first. Not seen failing: a page write that takes ENOSPC for success is not seen, for WAL finds no
+   * room either and is replayed; {@code DiskHazardTest} sees it.
    */
   @ParameterizedTest
   @ValueSource(ints = {15, 17})
@@ -167,6 +164,7 @@ class FullDiskTest {
     }
   }
 
+  /** Not seen failing: as with the full disk. */
   @Test
   void hazard11AQuotaThatIsUsedUpTakesNoCommittedRow() throws Exception {
     TestCluster cluster = small(clusters.mounted(temporary, Postgres.major(17), 128));
@@ -202,7 +200,10 @@ class FullDiskTest {
     isOnDisk(cluster, 20);
   }
 
-  /** What was told once stays told: only a new daemon reads from the disk what is there. */
+  /**
+   * What was told once stays told: only a new daemon reads from the disk what is there. Seen
+   * failing: the error that OpenFile.sync keeps; the server comes back at once.
+   */
   @ParameterizedTest
   @ValueSource(strings = {"SYNC", "WRITE"})
   void hazard11AFailingDeviceIsNeverForgiven(Call fails) throws Exception {

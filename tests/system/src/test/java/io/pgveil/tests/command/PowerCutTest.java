@@ -33,11 +33,16 @@ class PowerCutTest {
         .with(arguments);
   }
 
+  /**
+   * Seen failing: the syncs of key files, of the key directory, of WAL, of relations and of pg_control, each
+   * kind forgotten by --ignore-syncs; LOST within five directories (docs/reliability.md).
+   */
   @Test
   void hazard17NothingIsLostWhenThePowerIsCut(Installation.Home home) throws Exception {
     survives(powercut(home, "28", "--minutes", "1.5"));
   }
 
+  /** Not seen failing: only the run is another one, its checks are those of the test above. */
   @Test
   void hazard17NothingIsLostWhenThePowerIsCutAtAPromotion(Installation.Home home) throws Exception {
     survives(powercut(home, "12", "--minutes", "0.8", "--standby"));
