@@ -1,10 +1,13 @@
 package io.pgveil.app;
 
+import io.pgveil.app.cluster.Layout;
 import io.pgveil.app.daemon.StopRequest;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.PostgresServer;
+import io.pgveil.app.storage.Storage.FirstProvider;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
 import org.slf4j.event.Level;
@@ -33,12 +36,14 @@ final class RehearseCommand extends StoppableCommand {
   }
 
   private LocalCluster.Options options(TemporaryRoot root, int port) {
+    Path directory = root.path().resolve("pgveil");
     return new LocalCluster.Options(
-        root.path().resolve("pgveil"),
+        directory,
         null,
         null,
         null,
         port,
+        FirstProvider.keyring(new Layout(directory).keyring()),
         null,
         new CipherOption().keyBits(),
         false,

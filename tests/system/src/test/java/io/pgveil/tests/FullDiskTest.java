@@ -123,8 +123,8 @@ class FullDiskTest {
 
   /**
    * 14 to 16 write the pages by which a file grows, and the kernel takes them; 17 asks for room
-   * first. Not seen failing: a page write that takes ENOSPC for success is not seen, for WAL finds no
-   * room either and is replayed; {@code DiskHazardTest} sees it.
+   * first. Not seen failing: a page write that takes ENOSPC for success is not seen, for WAL finds
+   * no room either and is replayed; {@code DiskHazardTest} sees it.
    */
   @ParameterizedTest
   @ValueSource(ints = {15, 17})

@@ -34,8 +34,9 @@ class PowerCutTest {
   }
 
   /**
-   * Seen failing: the syncs of key files, of the key directory, of WAL, of relations and of pg_control, each
-   * kind forgotten by --ignore-syncs; LOST within five directories (docs/reliability.md).
+   * Seen failing: the syncs of key files, of the key directory, of WAL, of relations and of
+   * pg_control, each kind forgotten by --ignore-syncs; LOST within five directories
+   * (docs/reliability.md).
    */
   @Test
   void hazard17NothingIsLostWhenThePowerIsCut(Installation.Home home) throws Exception {
