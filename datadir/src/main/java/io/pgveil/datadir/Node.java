@@ -47,13 +47,19 @@ final class Node {
     return names.isEmpty();
   }
 
+  /**
+   * Adds a name, unless it is known. A file that is open outlives the node of its directory, which
+   * the kernel may forget and look up again: names in the same directory by its old node are this
+   * one or would never be removed.
+   */
   void addName(Node parent, String name) {
-    for (Name n : names) {
+    List<Name> more = new ArrayList<>(names);
+    more.removeIf(n -> n.parent() != parent && n.parent().identity.equals(parent.identity));
+    for (Name n : more) {
       if (n.parent() == parent && n.name().equals(name)) {
         return;
       }
     }
-    List<Name> more = new ArrayList<>(names);
     more.add(new Name(parent, name));
     names = List.copyOf(more);
   }
