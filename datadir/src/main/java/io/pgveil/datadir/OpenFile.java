@@ -43,8 +43,8 @@ final class OpenFile {
   volatile int syncError;
 
   /**
-   * Why the kernel could not write back from its cache: it has dropped what it had, and tells who
-   * syncs, but not if it has dropped the inode too.
+   * Why a write that its caller takes for done found no room: see {@link #lost}. Of its cache the
+   * kernel tells who syncs too, but not if it has dropped the inode.
    */
   volatile int lostError;
 
@@ -100,8 +100,9 @@ final class OpenFile {
   }
 
   /**
-   * A write from the kernel's cache was refused. Where there was no room one sync is told, for
-   * PostgreSQL writes everything again from its WAL then; any other error stays.
+   * A write that its caller takes for done was refused: one from the kernel's cache, or one that
+   * was answered in advance. Where there was no room one sync is told, for PostgreSQL writes
+   * everything again from its WAL then; any other error stays.
    */
   void lost(int error) {
     if (DataDirectoryException.isFull(error)) {
@@ -116,8 +117,8 @@ final class OpenFile {
   }
 
   /**
-   * Writes, and answers as soon as nothing but the device can fail: a failure is then kept for
-   * whoever syncs. Exclusive content lock.
+   * Writes, and answers when the write has its place in the order of all WAL writes: a failure is
+   * then kept for whoever syncs. Exclusive content lock.
    */
   int write(long offset, int size, long address, FileSystem.EarlyAnswer early) {
     int r = -Errno.EIO;
@@ -136,7 +137,7 @@ final class OpenFile {
     } finally {
       if (answeredInAdvance) {
         if (r < 0) {
-          syncError = r;
+          lost(r);
         }
         answeredInAdvance = false;
       }
