@@ -131,7 +131,7 @@ public final class DataDirectory implements AutoCloseable {
   private final SecureRandom random = new SecureRandom();
   private final AtomicLong staged = new AtomicLong();
   private final DeferredPages.Budget deferredBudget =
-      new DeferredPages.Budget(16 << 20, this::flushSoon);
+      new DeferredPages.Budget(16 << 20, this::housekeepingSoon);
 
   // key of this daemon run, for what need not be read after it
   private final byte[] spillKeyId = new byte[16];
@@ -369,11 +369,7 @@ public final class DataDirectory implements AutoCloseable {
     }
   }
 
-  /** Too much waits for durable keys. */
-  private void flushSoon() {
-    housekeepingSoon();
-  }
-
+  /** Too much waits for durable keys, or too many nodes are kept. */
   void housekeepingSoon() {
     try {
       reaper.execute(this::housekeeping);
