@@ -83,9 +83,7 @@ class KillTest {
 
   private static void survives(Command crash) throws Exception {
     try (Running running = crash.start()) {
-      int code = running.exitCode(PATIENCE_SECONDS);
-      assertThat(code).as(running.output()).isZero();
-      running.output().lines().filter(l -> !l.contains(" round ")).forEach(System.out::println);
+      running.endsWell(PATIENCE_SECONDS, " round ");
     }
   }
 

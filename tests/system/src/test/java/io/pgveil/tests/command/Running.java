@@ -98,6 +98,13 @@ final class Running implements AutoCloseable {
     return process.exitValue();
   }
 
+  /** Waits so many seconds for its end with code 0; shows what it printed but for some lines. */
+  void endsWell(int patience, String hidden) throws InterruptedException {
+    int code = exitCode(patience);
+    assertThat(code).as(output()).isZero();
+    output().lines().filter(l -> !l.contains(hidden)).forEach(System.out::println);
+  }
+
   boolean isAlive() {
     return process.isAlive();
   }

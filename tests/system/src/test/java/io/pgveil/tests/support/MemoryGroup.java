@@ -8,7 +8,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A cgroup with a memory limit, of version 1 or 2. Its processes have ended when it is closed. */
+/**
+ * A cgroup with a memory limit, of version 1 or 2. Who is in it when it is closed goes on without.
+ */
 public final class MemoryGroup implements AutoCloseable {
   private static final Path V1 = Path.of("/sys/fs/cgroup/memory");
   private static final Path V2 = Path.of("/sys/fs/cgroup");
@@ -66,6 +68,14 @@ public final class MemoryGroup implements AutoCloseable {
 
   @Override
   public void close() throws IOException {
+    // after a failure the daemon still lives in it
+    for (String pid : Files.readAllLines(directory.resolve("cgroup.procs"))) {
+      try {
+        Files.writeString(directory.resolveSibling("cgroup.procs"), pid);
+      } catch (IOException e) {
+        // it has ended meanwhile
+      }
+    }
     Files.deleteIfExists(directory);
   }
 }

@@ -199,17 +199,15 @@ public final class OpenBao implements AutoCloseable {
 
   /** Waits until the health check says so: 501 not initialised, 503 sealed, 200 ready. */
   private void await(int health) throws Exception {
-    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
-    while (true) {
-      try {
-        if (ask("GET", "sys/health", "", "").status() == health) {
-          return;
-        }
-      } catch (IOException e) {
-        assertThat(process.isAlive()).as(Files.readString(log())).isTrue();
-      }
-      assertThat(System.nanoTime()).as(Files.readString(log())).isLessThan(end);
-      Thread.sleep(20);
+    TestCluster.await("health " + health + ", see " + log(), () -> hasHealth(health));
+  }
+
+  private boolean hasHealth(int health) throws Exception {
+    try {
+      return ask("GET", "sys/health", "", "").status() == health;
+    } catch (IOException e) {
+      assertThat(process.isAlive()).as(Files.readString(log())).isTrue();
+      return false;
     }
   }
 
@@ -237,12 +235,9 @@ public final class OpenBao implements AutoCloseable {
   /** Makes an engine that is ready. */
   public void mount(String path, String definition) throws Exception {
     root("POST", "sys/mounts/" + path, definition);
-    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(PATIENCE_SECONDS);
     // a new engine of version 2 says for a moment that it is being upgraded
-    while (ask("GET", path + "/data/any", rootToken, "").status() == 400) {
-      assertThat(System.nanoTime()).isLessThan(end);
-      Thread.sleep(20);
-    }
+    TestCluster.await(
+        "the engine is ready", () -> ask("GET", path + "/data/any", rootToken, "").status() != 400);
   }
 
   public void policy(String name, String hcl) throws Exception {
