@@ -16,7 +16,9 @@ import org.jspecify.annotations.Nullable;
  * WAL. On each timeline everything below the newest segment that has a right first page must be
  * right; in that one, WAL ends at the first page or record that is not, and where pg_control says
  * the last checkpoint is, WAL must not have ended. What a recycled segment holds behind the end of
- * WAL decodes to noise and is nobody's.
+ * WAL decodes to noise and is nobody's, and so is what follows the record that ends a segment early
+ * (XLOG_SWITCH): a server writes zeros there, but a standby goes on with the next segment even if
+ * it has not received them.
  */
 final class WalCheck {
   private static final int PAGE = WalPageHeader.PAGE;
@@ -158,7 +160,6 @@ final class WalCheck {
   private void segment(Segment s, boolean complete, WalRecords records)
       throws IOException, KeyException {
     int tli = s.name.timeline();
-    boolean inZeros = false;
     boolean atEnd = false;
     long size = Math.min(s.entry.size(), segmentSize);
     try (FileChannel in = Bytes.open(s.entry.path())) {
@@ -171,23 +172,17 @@ final class WalCheck {
         ranges.decode(tli, s.number, segmentSize, offset, buffer, n);
         for (int at = 0; at < n && !atEnd; at += PAGE) {
           long lsn = s.number * segmentSize + offset + at;
-          String problem;
-          if (Bytes.isZero(buffer, at, PAGE)) {
-            // the rest of a segment that was ended by XLOG_SWITCH
-            problem = records.ended() || inZeros ? null : "it is zeros";
-            inZeros = true;
-          } else {
-            WalPageHeader h = WalPageHeader.read(buffer, at);
-            problem = problem(s, offset, at, h);
-            if (problem == null) {
-              tally.count(Count.WAL_PAGES);
-              if (!ranges.isEncrypted(tli, lsn)) {
-                tally.count(Count.CLEAR_WAL_PAGES);
-              }
-              problem = inZeros ? "it follows zeros" : records.page(buffer, at, h, lsn);
+          WalPageHeader h = WalPageHeader.read(buffer, at);
+          String problem = problem(s, offset, at, h);
+          if (problem == null) {
+            tally.count(Count.WAL_PAGES);
+            if (!ranges.isEncrypted(tli, lsn)) {
+              tally.count(Count.CLEAR_WAL_PAGES);
             }
+            problem = records.page(buffer, at, h, lsn);
           }
           if (problem == null) {
+            atEnd = records.ended();
             continue;
           }
           records.lose();

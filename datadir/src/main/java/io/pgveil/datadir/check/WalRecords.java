@@ -39,7 +39,7 @@ final class WalRecords {
     ended = false;
   }
 
-  /** Whether the last record ended the segment: its rest must be zeros. */
+  /** Whether the last record ended the segment early. */
   boolean ended() {
     return ended;
   }
@@ -61,9 +61,6 @@ final class WalRecords {
   @Nullable String page(byte[] b, int at, WalPageHeader h, long lsn) {
     if (h.isLong()) {
       ended = false;
-    }
-    if (ended) {
-      return "records end before this page";
     }
     if (h.isOverwritten()) {
       missing = 0;
@@ -104,11 +101,6 @@ final class WalRecords {
       if (count > 0) {
         end = lsn + p;
       }
-      if (ended && !Bytes.isZero(b, at + p, WalPageHeader.PAGE - p)) {
-        return "behind the switch to the next segment, at "
-            + Lsn.text(lsn + p)
-            + ", are bytes that are not zero";
-      }
       if (ended || p >= WalPageHeader.PAGE) {
         return null;
       }
@@ -131,7 +123,7 @@ final class WalRecords {
     crc.update(b, at + h, n - h);
   }
 
-  /** Whether the present record is XLOG_SWITCH: the rest of its segment is zeros. */
+  /** Whether the present record is XLOG_SWITCH. */
   private boolean isSwitch() {
     return header[RMGR_AT] == RM_XLOG && (header[INFO_AT] & 0xf0) == XLOG_SWITCH;
   }

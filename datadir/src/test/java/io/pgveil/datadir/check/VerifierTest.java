@@ -119,7 +119,6 @@ class VerifierTest {
     "pg_wal/000000010000000000000002, 8192, magic of the second page",
     "pg_wal/000000010000000000000002, 500000, a record",
     "pg_wal/000000010000000000000002, 1040000, a record",
-    "pg_wal/000000010000000000000003, 900000, zeros behind a switch",
     "PG_VERSION, 33, seal-key id in the first copy of the header",
     "PG_VERSION, 100, MAC in the first copy of the header",
     "PG_VERSION, 3600, second copy of the header",
@@ -156,6 +155,13 @@ class VerifierTest {
   void noiseBehindTheEndOfWalIsNoFinding() throws Exception {
     flip("pg_wal/000000010000000000000004", 1 << 19);
     flip("pg_wal/000000010000000000000005", 0);
+    assertThat(findings()).isEmpty();
+  }
+
+  /** As on a standby whose primary died before it had sent the zeros. */
+  @Test
+  void noiseBehindTheSwitchToTheNextSegmentIsNoFinding() throws Exception {
+    flip("pg_wal/000000010000000000000003", 900_000);
     assertThat(findings()).isEmpty();
   }
 
