@@ -4,7 +4,7 @@ import concurrent.futures
 import time
 
 from . import load
-from .node import Lost, patiently
+from .patience import Lost, patiently
 from .wire import ServerError
 
 CLASSES = 10  # a round's amcheck takes a tenth of the relations
@@ -53,9 +53,12 @@ class Checker:
             job()
             self.seconds[name] = self.seconds.get(name, 0) + time.monotonic() - start
 
-        with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+        pool = concurrent.futures.ThreadPoolExecutor(len(jobs))
+        try:
             for future in [pool.submit(timed, name, job) for name, job in jobs.items()]:
                 future.result()
+        finally:
+            pool.shutdown(wait=False)  # who fails, or is told to end, does not wait for answers that may never come
 
     @staticmethod
     def _with(node, job, database="postgres"):

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from .node import Lost
+from .patience import Lost
 from .wire import Gone, ServerError
 
 JOURNAL_CLIENTS = (1, 2, 3)

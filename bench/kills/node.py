@@ -5,18 +5,17 @@ import json
 import os
 import pwd
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
-import time
 
 from . import processes
-from .wire import Connection, Gone, ServerError
+from .patience import Lost, Patience, patiently
+from .wire import ANSWER, Connection, Gone, ServerError
 
-PATIENCE = 120  # seconds in which this process was awake
-POLL = 0.02
-FOREVER = 4 * 3600  # for waits that go on while it is stopped, by SIGSTOP, a freezer or a suspended machine
+PROGRAM = 600  # seconds: no program that is run here takes longer, on a slow machine either
 
 # who is killed between making the file and syncing it leaves it so, on any file system, and PostgreSQL
 # wants a person to remove it
@@ -27,31 +26,27 @@ EMPTY_LOCK_FILE = b'lock file "postmaster.pid" is empty'
 ROLLED_BACK = re.compile(rb'FATAL:  could not create file "([\w/]+)": File exists')
 
 
-class Lost(Exception):
-    """Something acknowledged is gone, damaged, or does not come back."""
-
-
-def patiently(what, condition, alive=lambda: None):
-    """Waits until condition() is true; alive() raises if it never will be."""
-    awake = 0
-    last = time.monotonic()
-    while True:
-        found = condition()
-        if found:
-            return found
-        alive()
-        now = time.monotonic()
-        awake += min(now - last, 1)
-        last = now
-        if awake > PATIENCE:
-            raise Lost(f"{what}: not within {PATIENCE} s")
-        time.sleep(POLL)
-
-
 def await_end(what, process):
     """Returns the exit code."""
     patiently(f"end of {what}", lambda: process.poll() is not None)
     return process.returncode
+
+
+def run_patiently(command, env):
+    """Runs a program to its end."""
+    with subprocess.Popen(command, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        patience = Patience(PROGRAM)
+        try:
+            while True:
+                try:
+                    out, err = process.communicate(timeout=1)
+                    return subprocess.CompletedProcess(command, process.returncode, out, err)
+                except subprocess.TimeoutExpired:
+                    patience.spend(f"end of {' '.join(command)}")
+        except BaseException:
+            process.kill()
+            raise
 
 
 class Tools:
@@ -74,11 +69,7 @@ class Tools:
 
     def run(self, *args, accept=(0,), host=None):
         env = self.env | ({"PGHOST": str(host), "PGPORT": "5432", "PGUSER": "postgres"} if host else {})
-        try:
-            done = subprocess.run(self.as_user(*args), env=env, cwd="/", stdin=subprocess.DEVNULL,
-                                  capture_output=True, text=True, timeout=FOREVER)
-        except subprocess.TimeoutExpired as e:
-            raise Lost(f"{args[0]} does not end") from e
+        done = run_patiently(self.as_user(*args), env)
         if done.returncode not in accept:
             raise Lost(f"{os.path.basename(args[0])} ended with {done.returncode}: "
                        + (done.stdout[-1500:] + done.stderr[-1500:]).strip())
@@ -92,8 +83,7 @@ class Tools:
     PGVEIL_ENV = {"PGVEIL_JAVA_OPTS": "-XX:TieredStopAtLevel=1"} | os.environ
 
     def pgveil(self, *args):
-        return subprocess.run([str(self.launcher), *[str(a) for a in args]], env=self.PGVEIL_ENV, cwd="/",
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        return run_patiently([str(self.launcher), *[str(a) for a in args]], self.PGVEIL_ENV)
 
 
 class Node:
@@ -184,11 +174,14 @@ class Node:
         """
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-                s.settimeout(FOREVER)
                 s.connect(self.holder()["socket"])
                 s.sendall(json.dumps({"command": command} | arguments).encode() + b"\n")
                 line = b""
+                patience = Patience(ANSWER)
                 while not line.endswith(b"\n"):
+                    if not select.select([s], [], [], 1)[0]:
+                        patience.spend(f"{self.name}: the daemon's answer to {command}")
+                        continue
                     got = s.recv(1 << 16)
                     if not got:
                         return None
@@ -269,8 +262,8 @@ class Node:
         self.launch_server()
         self.await_server()
 
-    def connect(self, database="postgres", timeout=FOREVER):
-        return Connection(self.dir, database, timeout=timeout)
+    def connect(self, database="postgres", **options):
+        return Connection(self.dir, database, **options)
 
     def value(self, sql, database="postgres"):
         with self.connect(database) as c:

@@ -6,7 +6,7 @@ import shutil
 import time
 
 from . import checks
-from .node import patiently
+from .patience import patiently
 from .rounds import Rounds
 
 

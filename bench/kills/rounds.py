@@ -9,7 +9,8 @@ import subprocess
 import time
 
 from . import checks, load, processes
-from .node import Lost, Node, await_end, patiently, tail
+from .node import Node, await_end, tail
+from .patience import Lost, patiently
 
 WEIGHTS = {"daemon": 4, "postmaster": 2, "backend": 3, "all": 2}  # of the victims
 

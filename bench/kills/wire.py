@@ -6,11 +6,16 @@ before it answered, so anything may have been done (Gone).
 Protocol 3.0, simple queries, trust, Unix socket.
 """
 
+import select
 import socket
 import struct
 
+from .patience import Patience
+
 # what a backend says on its way out: whether the statement was done is not known
 LEAVING = ("57P01", "57P02", "57P03", "57P05")
+
+ANSWER = 240  # seconds: more than any statement here takes on a slow machine
 
 
 class Gone(Exception):
@@ -26,9 +31,9 @@ class ServerError(Exception):
 
 
 class Connection:
-    def __init__(self, directory, database="postgres", user="postgres", timeout=None):
+    def __init__(self, directory, database="postgres", user="postgres", patience=ANSWER):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(timeout)
+        self.patience = patience
         self.buffer = b""
         parameters = {"user": user, "database": database, "application_name": "crash",
                       "client_min_messages": "error"}
@@ -77,7 +82,11 @@ class Connection:
         self.socket.close()
 
     def _read(self, count):
+        patience = Patience(self.patience)
         while len(self.buffer) < count:
+            if not select.select([self.socket], [], [], 1)[0]:
+                patience.spend("an answer of the server")
+                continue
             got = self.socket.recv(1 << 16)
             if not got:
                 raise Gone("the server closed the connection")

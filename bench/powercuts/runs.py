@@ -13,8 +13,9 @@ import threading
 import time
 
 from kills import checks, load
-from kills.node import Lost, Node, await_end, patiently, tail
+from kills.node import Node, await_end, tail
 from kills.pair import Pair
+from kills.patience import Lost, patiently
 from kills.rounds import Rounds, Single, settings
 from kills.wire import Connection, ServerError
 
