@@ -47,7 +47,11 @@ public final class ControlServer implements AutoCloseable {
   private final ServerSocketChannel channel;
   private final Set<UserPrincipal> allowed;
   private final Executor executor;
-  private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
+  // not virtual ones: these threads sync files and hold locks that requests of the mount wait for,
+  // and must never wait for a carrier
+  private final ExecutorService threads =
+      Executors.newThreadPerTaskExecutor(
+          Thread.ofPlatform().daemon().name("control-", 1).factory());
 
   private ControlServer(
       Path socket, ServerSocketChannel channel, Set<UserPrincipal> allowed, Executor executor) {
