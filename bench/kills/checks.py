@@ -1,11 +1,16 @@
 """What must be true of a server that has come back."""
 
 import concurrent.futures
+import itertools
 import time
 
 from . import load
 from .patience import Lost, patiently
 from .wire import ServerError
+
+# a query on a standby and its replay can wait for each other, one for a snapshot, the other for a lock: that is
+# no deadlock that PostgreSQL sees, so replay ends the query after max_standby_streaming_delay
+CONFLICTS = ("40001", "40P01")
 
 CLASSES = 10  # a round's amcheck takes a tenth of the relations
 
@@ -24,6 +29,8 @@ def amcheck(c, share="true", recovering=False):
     try:
         bad = [what for (what,) in c.query(AMCHECK.format(persistence=persistence, share=share)) if what]
     except ServerError as e:
+        if e.state in CONFLICTS:
+            raise
         raise Lost(f"amcheck: {e}") from e
     if bad:
         raise Lost(f"amcheck: {len(bad)} damages: {bad[:3]}")
@@ -65,6 +72,17 @@ class Checker:
         def run():
             with node.connect(database) as c:
                 job(c)
+        return run
+
+    @classmethod
+    def _while_replaying(cls, node, job):
+        def run():
+            for attempt in itertools.count(1):
+                try:
+                    return cls._with(node, job)()
+                except ServerError as e:
+                    if e.state not in CONFLICTS or attempt == 20:
+                        raise
         return run
 
     def primary(self, node, keys, round_, crashed, everything=False):
@@ -111,8 +129,8 @@ class Checker:
 
         share = f"c.oid::bigint % {CLASSES} = {round_ % CLASSES}"
         self._all({
-            "standby": self._with(node, same),
-            "standby amcheck": self._with(node, lambda c: amcheck(c, share, recovering=True)),
+            "standby": self._while_replaying(node, same),
+            "standby amcheck": self._while_replaying(node, lambda c: amcheck(c, share, recovering=True)),
             "standby keys": keys.check,
         })
 

@@ -42,8 +42,8 @@ class Pair(Rounds):
         """Starts it as a standby of the source."""
         node.configure(primary_conninfo=self.conninfo(source, node.name), synchronous_standby_names="",
                        recovery_target_timeline="latest", wal_retrieve_retry_interval="20ms", wal_keep_size="256MB",
-                       wal_receiver_status_interval=1, max_standby_streaming_delay=-1,
-                       max_standby_archive_delay=-1)
+                       wal_receiver_status_interval=1, max_standby_streaming_delay="5s",
+                       max_standby_archive_delay="5s")
         self.tools.run("touch", node.mount / "standby.signal")
         node.start_server()
 
