@@ -3,7 +3,6 @@ package io.pgveil.keys;
 import io.pgveil.keys.KeyException.Kind;
 import java.util.ArrayList;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Unsets the default key (pg_tde behaviour 4.6), and with it the key of each database and of the
@@ -34,26 +33,25 @@ public record DeleteDefaultKey() {
         RelationKeys keys = directory.relationKeys(oid);
         if (key.namesSameKey(keys.header())) {
           if (!keys.isEmpty()) {
-            throw inUse(
-                "There are encrypted tables in the database with id: "
-                    + Integer.toUnsignedString(oid)
-                    + ".");
+            throw inUse(keys);
           }
           unused.add(keys);
         }
       }
       if (key.namesSameKey(directory.walKeys().header())) {
-        if (directory.walKeys().entries() > 0) {
-          throw inUse("There are WAL encryption keys.");
+        if (!directory.walKeys().isEmpty()) {
+          throw inUse(directory.walKeys());
         }
         unused.add(directory.walKeys());
       }
       if (key.namesSameKey(directory.sealKeys().header())) {
-        throw inUse("There are sealed files: set another server key first.");
+        throw inUse(directory.sealKeys());
       }
       unused.add(directory.defaultKey());
       for (KeyFile file : unused) {
-        file.remove();
+        if (!file.removeIfEmpty()) {
+          throw inUse(file);
+        }
       }
       KeyDirectory.LOG.info("deleted the default principal key");
     } finally {
@@ -61,7 +59,16 @@ public record DeleteDefaultKey() {
     }
   }
 
-  private static KeyException inUse(@Nullable String hint) {
+  private static KeyException inUse(KeyFile file) {
+    String hint =
+        switch (file) {
+          case WalKeys _ -> "There are WAL encryption keys.";
+          case SealKeys _ -> "There are sealed files: set another server key first.";
+          case RelationKeys keys ->
+              "There are encrypted tables in the database with id: "
+                  + Integer.toUnsignedString(keys.scope.oid())
+                  + ".";
+        };
     return new KeyException(
         Kind.IN_USE, "cannot delete default principal key", null, hint, null, null);
   }

@@ -36,8 +36,7 @@ public record DeleteKey(Scope scope) {
     try {
       SignedHeader own = keys.header();
       SignedHeader fallback = directory.defaultKey().header();
-      if (keys.isEmpty()) {
-        keys.remove();
+      if (keys.removeIfEmpty()) {
         KeyDirectory.LOG.info("deleted the principal key of {}", scope);
         return;
       }

@@ -55,6 +55,9 @@ abstract sealed class KeyFile permits RelationKeys, WalKeys, SealKeys {
   /** The file whose principal key this one takes over when it has none; null for none. */
   abstract @Nullable KeyFile fallback();
 
+  /** Whether there is nothing to protect, not even an entry that is garbled. */
+  abstract boolean isEmpty() throws KeyException;
+
   /** Forgets what subclasses hold; called under {@link #state}. */
   abstract void forgetEntries();
 
@@ -234,14 +237,23 @@ abstract sealed class KeyFile permits RelationKeys, WalKeys, SealKeys {
     }
   }
 
-  /** Removes the file durably. The caller holds {@link KeyDirectory#headers()}. */
-  final void remove() throws KeyException {
+  /**
+   * Removes the file durably, unless it holds an entry: one may have been made since the caller
+   * looked. The caller holds {@link KeyDirectory#headers()}.
+   *
+   * @return whether it is removed
+   */
+  final boolean removeIfEmpty() throws KeyException {
     writes.lock();
     state.lock();
     try {
+      if (!isEmpty()) {
+        return false;
+      }
       directory.files().remove(List.of(fileName));
       forget();
       loaded = true;
+      return true;
     } finally {
       state.unlock();
       writes.unlock();

@@ -542,7 +542,7 @@ public final class RelationKeys extends KeyFile {
     }
   }
 
-  /** Whether there is nothing to protect, not even an entry that is garbled. */
+  @Override
   boolean isEmpty() throws KeyException {
     return entries().isEmpty() && damagedEntries().isEmpty();
   }

@@ -285,6 +285,11 @@ public final class SealKeys extends KeyFile {
   }
 
   @Override
+  boolean isEmpty() {
+    return false;
+  }
+
+  @Override
   void forgetEntries() {
     List<SealKey> now = keys;
     if (now != null) {

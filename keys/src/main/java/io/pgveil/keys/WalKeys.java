@@ -302,6 +302,11 @@ public final class WalKeys extends KeyFile {
   }
 
   @Override
+  boolean isEmpty() throws KeyException {
+    return entries() == 0;
+  }
+
+  @Override
   void forgetEntries() {
     image = new byte[0];
     layout = EntryLayout.WAL_2;

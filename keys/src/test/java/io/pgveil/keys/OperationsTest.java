@@ -10,6 +10,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
@@ -427,6 +431,32 @@ class OperationsTest {
         Kind.IN_USE,
         "cannot delete provider which is currently in use",
         () -> new DeleteProvider(Scope.SERVER, "mem").run(d));
+  }
+
+  /** Seen failing: the look of KeyFile.removeIfEmpty before its locks; a relation has no key. */
+  @Test
+  void aKeyIsNeverBornIntoAFileThatIsBeingRemoved() throws Exception {
+    try (KeyDirectory d = cluster.open();
+        ExecutorService pool = Executors.newSingleThreadExecutor()) {
+      Cluster.set(d, Scope.DEFAULT, "k1");
+      for (int database = 20_000; database < 20_200; database++) {
+        Scope scope = Scope.database(database);
+        RelationKeys keys = d.relationKeys(database);
+        Cluster.set(d, scope, "k2");
+        CyclicBarrier both = new CyclicBarrier(2);
+        Future<InternalKey> born =
+            pool.submit(
+                () -> {
+                  both.await();
+                  return keys.create(1663, 1, CipherType.AES_128);
+                });
+        both.await();
+        new DeleteKey(scope).run(d);
+        InternalKey key = born.get();
+        keys.sync();
+        assertThat(Objects.requireNonNull(keys.find(1663, 1)).copyKey()).isEqualTo(key.copyKey());
+      }
+    }
   }
 
   @Test
