@@ -71,7 +71,7 @@ class Checker:
     def _with(node, job, database="postgres"):
         def run():
             with node.connect(database) as c:
-                job(c)
+                return job(c)
         return run
 
     @classmethod
@@ -117,9 +117,12 @@ class Checker:
 
     def standby(self, primary, node, keys, round_):
         """Once it has everything it shows the same."""
+        # what tells the standby which transactions run: of those that ended in a crash replay keeps the locks
+        primary.value("checkpoint")
         position = primary.value("select pg_current_wal_flush_lsn()")
-        patiently(f"{node.name}: replay up to {position}", lambda: node.value(
-            f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn") == "t")
+        replayed = self._while_replaying(
+            node, lambda c: c.value(f"select pg_last_wal_replay_lsn() >= '{position}'::pg_lsn"))
+        patiently(f"{node.name}: replay up to {position}", lambda: replayed() == "t")
 
         def same(c):
             for journal in self.journals:

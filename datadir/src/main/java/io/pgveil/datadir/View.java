@@ -1312,9 +1312,10 @@ final class View implements FileSystem {
       backing.close(f.fd);
       f.closeRetired(backing);
     } finally {
+      // whatever has failed: who finds it replaced looks for the next one here
+      n.open = null;
       f.lock.writeLock().unlock();
     }
-    n.open = null;
     dropIfUnused(n);
   }
 

@@ -19,11 +19,13 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.UserPrincipal;
+import java.time.Duration;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import jdk.net.ExtendedSocketOptions;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -40,6 +42,7 @@ public final class ControlServer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(ControlServer.class);
 
   static final int MAX_LINE = 64 * 1024;
+  private static final Duration RETRY = Duration.ofMillis(200);
   static final ObjectMapper JSON = new ObjectMapper();
   static final String SOCKET = "control";
 
@@ -124,15 +127,35 @@ public final class ControlServer implements AutoCloseable {
   }
 
   private void accept() {
-    try {
-      while (true) {
-        SocketChannel client = channel.accept();
-        threads.execute(() -> serve(client));
+    while (true) {
+      try {
+        hand(channel.accept());
+      } catch (ClosedChannelException e) {
+        LOG.debug("the control socket is closed");
+        return;
+      } catch (IOException | OutOfMemoryError e) {
+        // no descriptor or thread to be had: those who connect wait, and are served when there is
+        LOG.error("a control connection could not be taken", e);
+        try {
+          Thread.sleep(RETRY);
+        } catch (InterruptedException interrupted) {
+          return;
+        }
       }
-    } catch (ClosedChannelException e) {
-      LOG.debug("the control socket is closed");
-    } catch (IOException e) {
-      LOG.error("the control socket failed; commands no longer reach this daemon", e);
+    }
+  }
+
+  private void hand(SocketChannel client) throws IOException {
+    boolean handed = false;
+    try {
+      threads.execute(() -> serve(client));
+      handed = true;
+    } catch (RejectedExecutionException e) {
+      LOG.debug("the daemon ends", e);
+    } finally {
+      if (!handed) {
+        client.close();
+      }
     }
   }
 
