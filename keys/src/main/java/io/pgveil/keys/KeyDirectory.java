@@ -63,7 +63,9 @@ public final class KeyDirectory implements AutoCloseable {
   private final SecureRandom random = new SecureRandom();
   private final SecretMemory secrets = new SecretMemory();
   private final Providers providers;
+  private final ProviderHealth providerHealth = new ProviderHealth();
   private final PrincipalKeys principalKeys;
+  private final KeyWatch watch;
   private final ReentrantLock operations = new ReentrantLock();
   private final ReentrantLock headers = new ReentrantLock();
   private final WalKeys walKeys;
@@ -76,8 +78,12 @@ public final class KeyDirectory implements AutoCloseable {
     this.files = files;
     this.providers =
         new Providers(
-            files, factories, new KeyProviderFactory.Context(settings.forbiddenKeyringRoots));
+            files,
+            factories,
+            new KeyProviderFactory.Context(settings.forbiddenKeyringRoots),
+            providerHealth);
     this.principalKeys = new PrincipalKeys(this, providers, secrets);
+    this.watch = new KeyWatch(this, providers);
     this.walKeys = new WalKeys(this);
     this.sealKeys = new SealKeys(this);
     this.defaultKey = new RelationKeys(this, Scope.DEFAULT);
@@ -294,6 +300,14 @@ public final class KeyDirectory implements AutoCloseable {
 
   public PrincipalKeys principalKeys() {
     return principalKeys;
+  }
+
+  public ProviderHealth providerHealth() {
+    return providerHealth;
+  }
+
+  public KeyWatch watch() {
+    return watch;
   }
 
   /** OIDs of the databases that have a key file, 0 for the shared relations, in ascending order. */

@@ -4,6 +4,7 @@ import io.pgveil.keys.KeyException.Kind;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
@@ -220,6 +221,12 @@ public final class PrincipalKeys {
   private synchronized PrincipalKey share(PrincipalKey key) {
     cache.put(key.id(), key);
     return key;
+  }
+
+  /** All keys in memory, each counted for {@link #release}. */
+  synchronized List<PrincipalKey> hold() {
+    cache.values().forEach(key -> key.users++);
+    return List.copyOf(cache.values());
   }
 
   synchronized void retain(PrincipalKey key) {

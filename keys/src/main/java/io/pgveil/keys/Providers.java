@@ -22,13 +22,18 @@ final class Providers implements AutoCloseable {
   private final KeyProviderFactory.Context context;
   private final List<KeyProviderFactory> factories;
   private final Map<Integer, byte[]> images = new HashMap<>();
+  private final ProviderHealth health;
   private final Map<ProviderRecord, KeyProvider> opened = new HashMap<>();
 
   Providers(
-      DurableFiles files, List<KeyProviderFactory> factories, KeyProviderFactory.Context context) {
+      DurableFiles files,
+      List<KeyProviderFactory> factories,
+      KeyProviderFactory.Context context,
+      ProviderHealth health) {
     this.files = files;
     this.factories = factories;
     this.context = context;
+    this.health = health;
   }
 
   KeyProviderFactory.Context context() {
@@ -132,7 +137,7 @@ final class Providers implements AutoCloseable {
   synchronized KeyProvider open(ProviderRecord record) throws KeyException {
     KeyProvider provider = opened.get(record);
     if (provider == null) {
-      provider = openAnew(record);
+      provider = health.observed(record, openAnew(record));
       opened.put(record, provider);
     }
     return provider;

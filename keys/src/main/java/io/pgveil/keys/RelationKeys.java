@@ -245,6 +245,7 @@ public final class RelationKeys extends KeyFile {
           continue;
         }
         if (slot.key == null) {
+          directory.watch().requireAvailable(principal.id(), scope);
           try (KeyWrap wrap = new KeyWrap(principal, directory.random())) {
             slot.key = unwrap(wrap, slot, tablespaceOid, relNumber);
           }
