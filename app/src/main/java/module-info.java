@@ -6,6 +6,8 @@ module io.pgveil.app {
   requires io.pgveil.keys;
   requires io.pgveil.fuse;
   requires io.pgveil.datadir;
+  requires micrometer.core;
+  requires micrometer.registry.prometheus;
   requires info.picocli;
   requires com.fasterxml.jackson.databind;
   requires org.slf4j;

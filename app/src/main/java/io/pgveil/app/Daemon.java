@@ -10,6 +10,8 @@ import io.pgveil.app.daemon.DaemonLog;
 import io.pgveil.app.daemon.ProcessHardening;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
+import io.pgveil.app.metrics.MetricsAddress;
+import io.pgveil.app.metrics.MetricsServer;
 import io.pgveil.app.storage.Storage;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -34,6 +36,7 @@ final class Daemon {
   /**
    * What to serve where.
    *
+   * @param metrics where to serve metrics, null for nowhere
    * @param harden change this whole process for the task; not in tests
    */
   record Options(
@@ -41,18 +44,23 @@ final class Daemon {
       Path mountPoint,
       Path logFile,
       Level logLevel,
-      boolean acceptTornPages,
-      Duration providerWait,
-      int workers,
+      Storage.Serving serving,
+      @Nullable MetricsAddress metrics,
       boolean harden) {}
 
   private final Path mountPoint;
   private final ClusterLock lock;
   private final Storage.Mounted mounted;
   private final ControlServer control;
+  private final @Nullable MetricsServer metrics;
 
   private Daemon(
-      Path mountPoint, ClusterLock lock, Storage.Mounted mounted, ControlServer control) {
+      Path mountPoint,
+      ClusterLock lock,
+      Storage.Mounted mounted,
+      ControlServer control,
+      @Nullable MetricsServer metrics) {
+    this.metrics = metrics;
     this.mountPoint = mountPoint;
     this.lock = lock;
     this.mounted = mounted;
@@ -64,9 +72,14 @@ final class Daemon {
     Path cipher = CipherDirectory.require(options.cipherDirectory, "cannot mount");
     ClusterLock lock = ClusterLock.acquire(cipher, command);
     Storage.@Nullable Mounted mounted = null;
+    @Nullable MetricsServer metrics = null;
     try {
       Path mountPoint = MountPoint.prepare(options.mountPoint, cipher);
-      requireOutside(options.logFile, cipher, mountPoint);
+      requireOutside("cannot write the log", options.logFile, cipher, mountPoint);
+      Path socket = options.metrics == null ? null : options.metrics.file();
+      if (socket != null) {
+        requireOutside("cannot serve metrics", socket, cipher, mountPoint);
+      }
       if (cipher.startsWith(mountPoint) || mountPoint.startsWith(cipher)) {
         throw new CommandException(
             ExitCode.USAGE,
@@ -78,20 +91,19 @@ final class Daemon {
       if (options.harden) {
         ProcessHardening.apply();
       }
-      mounted =
-          storage.mount(
-              new Storage.MountRequest(
-                  cipher,
-                  mountPoint,
-                  options.acceptTornPages,
-                  options.providerWait,
-                  options.workers));
+      mounted = storage.mount(new Storage.MountRequest(cipher, mountPoint, options.serving));
+      if (options.metrics != null) {
+        metrics = MetricsServer.start(options.metrics, mounted.metrics());
+      }
       ControlServer control =
           ControlServer.start(Layout.runDirectory(cipher), cipher, mounted.executor());
       lock.describe(command, control.socket(), mountPoint);
       LOG.info("mounted {} on {}", cipher, mountPoint);
-      return new Daemon(mountPoint, lock, mounted, control);
+      return new Daemon(mountPoint, lock, mounted, control, metrics);
     } catch (CommandException | RuntimeException e) {
+      if (metrics != null) {
+        metrics.close();
+      }
       abandon(lock, mounted, e);
       throw e;
     }
@@ -113,15 +125,12 @@ final class Daemon {
   /**
    * A file on the mount would make the daemon wait for itself; in the cipher directory it is seen.
    */
-  private static void requireOutside(Path file, Path cipher, Path mountPoint)
+  private static void requireOutside(String what, Path file, Path cipher, Path mountPoint)
       throws CommandException {
     Path absolute = file.toAbsolutePath().normalize();
     if (absolute.startsWith(cipher) || absolute.startsWith(mountPoint)) {
       throw new CommandException(
-          ExitCode.USAGE,
-          "cannot write the log",
-          absolute,
-          "it lies inside the cipher directory or the mount");
+          ExitCode.USAGE, what, absolute, "it lies inside the cipher directory or the mount");
     }
   }
 
@@ -146,6 +155,9 @@ final class Daemon {
   void stop() throws CommandException {
     mounted.unmount();
     control.close();
+    if (metrics != null) {
+      metrics.close();
+    }
     lock.close();
     LOG.info("unmounted {}", mountPoint);
   }

@@ -144,9 +144,8 @@ final class Demo {
         Storage.FirstProvider.keyring(new Layout(root.resolve("pgveil")).keyring()),
         null,
         keyBits,
-        false,
-        PATIENCE,
-        4,
+        Storage.Serving.DEFAULT,
+        null,
         Level.INFO,
         harden,
         SERVER_SETTINGS);

@@ -8,6 +8,7 @@ import io.pgveil.app.control.Reply;
 import io.pgveil.app.control.Request;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
+import io.pgveil.app.metrics.MetricsAddress;
 import io.pgveil.app.postgres.EmbeddedPostgres;
 import io.pgveil.app.postgres.Modes;
 import io.pgveil.app.postgres.PostgresBinaries;
@@ -57,9 +58,8 @@ final class LocalCluster {
       Storage.FirstProvider provider,
       @Nullable String keyName,
       int keyBits,
-      boolean acceptTornPages,
-      Duration providerWait,
-      int workers,
+      Storage.Serving serving,
+      @Nullable MetricsAddress metrics,
       Level logLevel,
       boolean harden,
       Map<String, String> serverSettings) {}
@@ -185,9 +185,8 @@ final class LocalCluster {
         layout.mount(),
         layout.log(),
         options.logLevel,
-        options.acceptTornPages,
-        options.providerWait,
-        options.workers,
+        options.serving,
+        options.metrics,
         options.harden);
   }
 

@@ -53,9 +53,8 @@ final class MountCommand extends StoppableCommand {
                 mountPoint,
                 log,
                 serve.logLevel,
-                serve.acceptTornPages,
-                serve.providerWait(),
-                serve.workers,
+                serve.serving(),
+                serve.metrics,
                 isProgram()),
             "mount");
     ServiceManager manager = new ServiceManager();

@@ -5,10 +5,10 @@ import io.pgveil.app.daemon.StopRequest;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.PostgresServer;
+import io.pgveil.app.storage.Storage;
 import io.pgveil.app.storage.Storage.FirstProvider;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.Map;
 import org.slf4j.event.Level;
 import picocli.CommandLine.Command;
@@ -46,9 +46,8 @@ final class RehearseCommand extends StoppableCommand {
         FirstProvider.keyring(new Layout(directory).keyring()),
         null,
         new CipherOption().keyBits(),
-        false,
-        Duration.ofSeconds(60),
-        4,
+        Storage.Serving.DEFAULT,
+        null,
         Level.ERROR,
         isProgram(),
         Map.of());

@@ -10,7 +10,7 @@ import picocli.CommandLine.Option;
     name = "status",
     description =
         "Show whether a cluster is mounted, the principal key and provider of each scope, the number"
-            + " of internal keys and of WAL ranges.")
+            + " of internal keys and of WAL ranges, how the key providers answer, and what is wrong.")
 final class StatusCommand extends PgveilCommand.RequestCommand {
   @Option(names = "--json", description = "Print JSON.")
   boolean json;
@@ -39,10 +39,25 @@ final class StatusCommand extends PgveilCommand.RequestCommand {
             "WAL               %d ranges, the newest %s"
                 .formatted(
                     status.walRanges(), status.walEncrypted() ? "encrypted" : "NOT ENCRYPTED"));
+    for (Reply.ProviderHealth p : status.providers()) {
+      out().println("key provider      " + describe(p));
+    }
     for (String warning : status.warnings()) {
       out().println("warning           " + warning);
     }
     out().println();
     out().print(KeyCommand.table(status.scopes()));
+  }
+
+  private static String describe(Reply.ProviderHealth p) {
+    String last =
+        p.failing()
+            ? "FAILING, at %s: %s, last good answer %s"
+                .formatted(
+                    p.lastFailure(),
+                    p.lastError(),
+                    p.lastSuccess() == null ? "never" : "at " + p.lastSuccess())
+            : "answers, last at " + p.lastSuccess();
+    return "%s %s (%d requests, %d failed)".formatted(p.name(), last, p.requests(), p.failures());
   }
 }

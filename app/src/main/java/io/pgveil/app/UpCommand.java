@@ -87,9 +87,8 @@ final class UpCommand extends StoppableCommand {
         first.provider(new Layout(root).keyring()),
         keyName,
         cipher.keyBits(),
-        serve.acceptTornPages,
-        serve.providerWait(),
-        serve.workers,
+        serve.serving(),
+        serve.metrics,
         serve.logLevel,
         isProgram(),
         Map.of());

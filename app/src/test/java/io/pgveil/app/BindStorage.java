@@ -24,6 +24,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
 
 /**
  * A storage that does not encrypt: the mount is a bind mount of {@code clear/} in the cipher
@@ -109,6 +110,7 @@ final class BindStorage implements Storage {
             List.of(new Reply.ScopeKey("default", 1663, name, "file", -1, null, 5)),
             1,
             true,
+            List.of(),
             List.of());
       }
       case Request.SetKey set -> {
@@ -147,6 +149,11 @@ final class BindStorage implements Storage {
       @Override
       public Executor executor() {
         return r -> BindStorage.execute(request.cipherDirectory(), r);
+      }
+
+      @Override
+      public Supplier<String> metrics() {
+        return () -> "";
       }
 
       @Override

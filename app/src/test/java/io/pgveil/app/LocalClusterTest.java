@@ -19,7 +19,6 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.sql.Connection;
 import java.sql.ResultSet;
 import java.sql.Statement;
-import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
@@ -58,9 +57,8 @@ class LocalClusterTest {
             Storage.FirstProvider.keyring(root.resolve("up/keyring/keyring.file")),
             null,
             128,
-            false,
-            Duration.ofSeconds(1),
-            1,
+            Storage.Serving.DEFAULT,
+            null,
             Level.INFO,
             false,
             Map.of()),

@@ -53,6 +53,7 @@ public sealed interface Reply {
    * @param scopes every scope that has a principal key or internal keys
    * @param walRanges number of WAL ranges
    * @param walEncrypted whether the newest range is encrypted
+   * @param providers how the key providers have answered the daemon; empty without one
    * @param warnings what is not as it should be
    */
   record Status(
@@ -62,12 +63,35 @@ public sealed interface Reply {
       List<ScopeKey> scopes,
       int walRanges,
       boolean walEncrypted,
+      List<ProviderHealth> providers,
       List<String> warnings)
       implements Reply {
     public Status {
       Objects.requireNonNull(cipherDirectory);
       scopes = List.copyOf(scopes);
+      providers = List.copyOf(providers);
       warnings = List.copyOf(warnings);
+    }
+  }
+
+  /**
+   * The answers of a key provider since the daemon started; times are ISO 8601.
+   *
+   * @param failing whether the last request failed
+   * @param lastSuccess null if there was none
+   * @param lastFailure null if there was none
+   * @param lastError what the last failure was
+   */
+  record ProviderHealth(
+      String name,
+      boolean failing,
+      long requests,
+      long failures,
+      @Nullable String lastSuccess,
+      @Nullable String lastFailure,
+      @Nullable String lastError) {
+    public ProviderHealth {
+      Objects.requireNonNull(name);
     }
   }
 

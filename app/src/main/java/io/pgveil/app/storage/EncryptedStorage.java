@@ -6,6 +6,7 @@ import io.pgveil.app.control.Reply;
 import io.pgveil.app.control.Request;
 import io.pgveil.app.error.CommandException;
 import io.pgveil.app.error.ExitCode;
+import io.pgveil.app.metrics.Metrics;
 import io.pgveil.datadir.Backing;
 import io.pgveil.datadir.DataDirectory;
 import io.pgveil.datadir.DataDirectoryException;
@@ -33,6 +34,10 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -43,6 +48,7 @@ public final class EncryptedStorage implements Storage {
 
   private static final int VERIFY_THREADS = 2;
   private static final Duration RETRY = Duration.ofMillis(500);
+  private static final Duration PROGRESS = Duration.ofSeconds(10);
 
   private static Path keyDirectory(Path cipherDirectory) {
     return cipherDirectory.resolve(DataDirectory.KEY_DIRECTORY);
@@ -168,7 +174,7 @@ public final class EncryptedStorage implements Storage {
                   cipher,
                   null,
                   List.of(),
-                  request.acceptTornPages(),
+                  request.serving().acceptTornPages(),
                   new Backing()));
       List<FuseSession> sessions = new ArrayList<>();
       try {
@@ -179,7 +185,7 @@ public final class EncryptedStorage implements Storage {
                   MountOptions.at(view.mountPoint())
                       .fsName(cipherDirectory.toString())
                       .allowOther(Posix.geteuid() == 0)
-                      .threads(request.workers())
+                      .threads(request.serving().workers())
                       .build());
           sessions.add(session);
           session.start();
@@ -191,7 +197,8 @@ public final class EncryptedStorage implements Storage {
         throw e;
       }
       KeyCommands executor = new KeyCommands(cipherDirectory, request.mountPoint(), keys, cipher);
-      return new MountedCluster(request.mountPoint(), dataDirectory, sessions, executor);
+      return new MountedCluster(
+          request.mountPoint(), dataDirectory, sessions, executor, watch(keys, request.serving()));
     } catch (MountException e) {
       close(dataDirectory, keys);
       throw Failures.of("cannot mount", e);
@@ -216,8 +223,10 @@ public final class EncryptedStorage implements Storage {
    * not answer is asked again until the time is up; a missing or wrong key is no matter of time.
    */
   private static void awaitKeys(KeyDirectory keys, MountRequest request) throws CommandException {
-    long end = System.nanoTime() + request.providerWait().toNanos();
-    boolean told = false;
+    Duration wait = request.serving().providerWait();
+    long start = System.nanoTime();
+    long told = start;
+    boolean waiting = false;
     while (true) {
       try {
         keys.principalKeys().load(Scope.SERVER);
@@ -228,12 +237,16 @@ public final class EncryptedStorage implements Storage {
         return;
       } catch (KeyException e) {
         CommandException failure = Failures.of("cannot get the principal key", e, keys);
-        if (failure.exitCode() != ExitCode.PROVIDER_UNREACHABLE || System.nanoTime() > end) {
+        long now = System.nanoTime();
+        if (failure.exitCode() != ExitCode.PROVIDER_UNREACHABLE || now - start > wait.toNanos()) {
           throw failure;
         }
-        if (!told) {
-          LOG.warn("{}; waiting up to {}", e.getMessage(), request.providerWait());
-          told = true;
+        if (!waiting) {
+          LOG.warn("{}; waiting up to {}", e.getMessage(), wait);
+          waiting = true;
+        } else if (now - told > PROGRESS.toNanos()) {
+          LOG.warn("{}; waiting since {} s", e.getMessage(), (now - start) / 1_000_000_000);
+          told = now;
         }
       }
       try {
@@ -249,19 +262,47 @@ public final class EncryptedStorage implements Storage {
     }
   }
 
+  /** Looks, now and then, whether the providers still give the keys that are in use. */
+  private static ScheduledExecutorService watch(KeyDirectory keys, Serving serving) {
+    ScheduledExecutorService watch =
+        Executors.newSingleThreadScheduledExecutor(
+            Thread.ofPlatform().daemon().name("pgveil-key-watch").factory());
+    keys.watch().refuseAfter(serving.refuseAfter());
+    long millis = serving.providerCheck().toMillis();
+    if (millis > 0) {
+      var _ =
+          watch.scheduleWithFixedDelay(
+              () -> {
+                try {
+                  keys.watch().look();
+                } catch (RuntimeException e) {
+                  // a scheduled task that throws is never run again
+                  LOG.error("the key providers could not be looked at", e);
+                }
+              },
+              millis,
+              millis,
+              TimeUnit.MILLISECONDS);
+    }
+    return watch;
+  }
+
   /** A cluster that is being served by this process. */
   private static final class MountedCluster implements Mounted {
     private final Path mountPoint;
     private final DataDirectory dataDirectory;
     private final List<FuseSession> sessions;
     private final KeyCommands executor;
+    private final ScheduledExecutorService watch;
     private final CompletableFuture<Void> ended = new CompletableFuture<>();
 
     MountedCluster(
         Path mountPoint,
         DataDirectory dataDirectory,
         List<FuseSession> sessions,
-        KeyCommands executor) {
+        KeyCommands executor,
+        ScheduledExecutorService watch) {
+      this.watch = watch;
       this.mountPoint = mountPoint;
       this.dataDirectory = dataDirectory;
       this.sessions = sessions;
@@ -278,6 +319,7 @@ public final class EncryptedStorage implements Storage {
         Thread.currentThread().interrupt();
         return;
       }
+      watch.shutdownNow();
       // after the last request: pending key changes, then the keys themselves
       try (KeyDirectory keys = dataDirectory.keys()) {
         dataDirectory.close();
@@ -293,6 +335,14 @@ public final class EncryptedStorage implements Storage {
     @Override
     public Executor executor() {
       return executor;
+    }
+
+    @Override
+    public Supplier<String> metrics() {
+      return new Metrics(
+              dataDirectory.keys(),
+              () -> sessions.stream().flatMap(s -> s.statistics().stream()).toList())
+          ::text;
     }
 
     @Override

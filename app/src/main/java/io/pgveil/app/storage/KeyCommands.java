@@ -16,6 +16,7 @@ import io.pgveil.keys.DeleteKey;
 import io.pgveil.keys.DeleteProvider;
 import io.pgveil.keys.KeyDirectory;
 import io.pgveil.keys.KeyException;
+import io.pgveil.keys.KeyWatch;
 import io.pgveil.keys.ListProviders;
 import io.pgveil.keys.PrincipalKeys;
 import io.pgveil.keys.Scope;
@@ -133,6 +134,11 @@ final class KeyCommands implements Executor {
     if (!ranges.isEmpty() && !encrypted) {
       warnings.add("pg_tde.wal_encrypt is off: WAL is written in the clear");
     }
+    for (KeyWatch.Trouble t : keys.watch().troubles()) {
+      warnings.add(
+          "PRINCIPAL KEY \"%s\" CANNOT BE HAD from key provider \"%s\" since %s: %s; give it back, the next start needs it"
+              .formatted(t.key(), t.provider(), t.since(), t.reason()));
+    }
     return new Reply.Status(
         cipherDirectory.toString(),
         mountPoint == null ? null : mountPoint.toString(),
@@ -140,7 +146,23 @@ final class KeyCommands implements Executor {
         scopeKeys(),
         keys.walKeys().count(),
         encrypted,
+        mountPoint == null ? List.of() : providers(),
         warnings);
+  }
+
+  private List<Reply.ProviderHealth> providers() {
+    return keys.providerHealth().states().stream()
+        .map(
+            s ->
+                new Reply.ProviderHealth(
+                    s.name(),
+                    s.isFailing(),
+                    s.requests(),
+                    s.failures(),
+                    s.lastSuccess() == null ? null : s.lastSuccess().toString(),
+                    s.lastFailure() == null ? null : s.lastFailure().toString(),
+                    s.lastError()))
+        .toList();
   }
 
   private List<Reply.ScopeKey> scopeKeys() throws KeyException {

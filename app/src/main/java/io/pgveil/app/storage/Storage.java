@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -62,24 +63,37 @@ public interface Storage {
     }
   }
 
+  /** What to mount and how. */
+  record MountRequest(Path cipherDirectory, Path mountPoint, Serving serving) {}
+
   /**
-   * What to mount and how.
+   * How to serve.
    *
    * @param acceptTornPages serve clusters that hazard 10 of the design refuses
-   * @param providerWait how long to wait for a key provider that does not answer
+   * @param providerWait how long the start waits for a key provider that does not answer
+   * @param providerCheck time between two looks whether the providers still give the keys in use;
+   *     zero: never
+   * @param refuseAfter how long a principal key may not be to be had before files whose internal
+   *     keys are not in use are refused; null: for ever
    * @param workers number of worker threads
    */
-  record MountRequest(
-      Path cipherDirectory,
-      Path mountPoint,
+  record Serving(
       boolean acceptTornPages,
       Duration providerWait,
-      int workers) {}
+      Duration providerCheck,
+      @Nullable Duration refuseAfter,
+      int workers) {
+    public static final Serving DEFAULT =
+        new Serving(false, Duration.ofSeconds(60), Duration.ofSeconds(60), null, 4);
+  }
 
   /** A mounted cluster. */
   interface Mounted {
     /** Executes key commands with the keys that the mount uses. */
     Executor executor();
+
+    /** Figures of the mount, in the text format of Prometheus; noted from the first call on. */
+    Supplier<String> metrics();
 
     /** Completes when the mount is gone, whoever has unmounted it. */
     CompletableFuture<Void> ended();

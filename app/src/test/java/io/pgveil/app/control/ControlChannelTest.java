@@ -48,7 +48,8 @@ class ControlChannelTest {
               ExitCode.KEY_REFUSED, "cannot delete", "key of " + delete.scope(), "it is in use");
       case Request.ListKeys list -> throw new IllegalStateException("a defect");
       case Request.Status status ->
-          new Reply.Status(cipher.toString(), null, null, List.of(), 3, true, List.of("w"));
+          new Reply.Status(
+              cipher.toString(), null, null, List.of(), 3, true, List.of(), List.of("w"));
       default -> new Reply.Done("done");
     };
   }
@@ -81,7 +82,8 @@ class ControlChannelTest {
       }
       assertThat(ControlClient.send(server.socket(), new Request.Status()))
           .isEqualTo(
-              new Reply.Status(cipher.toString(), null, null, List.of(), 3, true, List.of("w")));
+              new Reply.Status(
+                  cipher.toString(), null, null, List.of(), 3, true, List.of(), List.of("w")));
     }
     assertThat(executed).startsWith(requests.toArray(Request[]::new)).hasSize(8);
   }

@@ -1,0 +1,5 @@
+/** What the daemon tells a monitoring system. */
+@NullMarked
+package io.pgveil.app.metrics;
+
+import org.jspecify.annotations.NullMarked;
