@@ -379,6 +379,7 @@ class OperationsTest {
         Kind.KEY_NOT_FOUND,
         "key \"k1\" used as server key not found in modified key provider \"mem\"",
         () -> new ChangeProvider(g, "file", "mem", file).run(d));
+    assertThat(keyring).as("no keyring is made at a wrong path").doesNotExist();
 
     // another key of that name at the new place
     add(g, "file", "moved", file);
@@ -396,6 +397,20 @@ class OperationsTest {
     new ChangeProvider(g, "memory", "mem", "{\"a\":2,\"b\":2}").run(d);
     assertThat(new ListProviders(g).run(d).get(0))
         .isEqualTo(new ListProviders.Item(-1, "mem", "memory", "{\"a\":2,\"b\":2}"));
+
+    refuses(
+        Kind.INVALID_ARGUMENT,
+        "unexpected field \"c\" for file provider",
+        () -> new ChangeProvider(g, "file", "mem", "{\"c\":1}", true).run(d));
+    new ChangeProvider(g, "file", "mem", file, true).run(d);
+    assertThat(new ListProviders(g).run(d).get(0).options()).isEqualTo(file);
+  }
+
+  @Test
+  void changeProviderMakesAKeyringOnlyIfNoKeyIsInUse() throws KeyException {
+    Path keyring = root.resolve("new");
+    new ChangeProvider(Scope.SERVER, "file", "mem", "{\"path\":\"" + keyring + "\"}").run(d);
+    assertThat(keyring).isEmptyFile();
   }
 
   @Test

@@ -109,9 +109,17 @@ public sealed interface Request {
     }
   }
 
-  /** Gives a key provider other options, after proving that they lead to the keys in use. */
+  /**
+   * Gives a key provider other options, after proving that they lead to the keys in use.
+   *
+   * @param unchecked without that proof
+   */
   record ChangeProvider(
-      String provider, String type, Map<String, String> options, @Nullable Long database)
+      String provider,
+      String type,
+      Map<String, String> options,
+      @Nullable Long database,
+      boolean unchecked)
       implements Request {
     public ChangeProvider {
       check(database, provider, type);

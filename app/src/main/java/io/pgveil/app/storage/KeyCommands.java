@@ -82,7 +82,8 @@ final class KeyCommands implements Executor {
           yield new Reply.Done("added key provider " + r.provider() + ", id " + id);
         }
         case Request.ChangeProvider r -> {
-          new ChangeProvider(owner(r.database()), r.type(), r.provider(), json(r.options()))
+          new ChangeProvider(
+                  owner(r.database()), r.type(), r.provider(), json(r.options()), r.unchecked())
               .run(keys);
           yield new Reply.Done("changed key provider " + r.provider());
         }
@@ -99,7 +100,9 @@ final class KeyCommands implements Executor {
         }
       };
     } catch (KeyException e) {
-      throw Failures.of(failed(request), e, keys);
+      throw request instanceof Request.ChangeProvider change
+          ? Failures.atNewPlace(failed(change), e, change.type(), change.options())
+          : Failures.of(failed(request), e, keys);
     }
   }
 

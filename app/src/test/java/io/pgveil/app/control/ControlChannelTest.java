@@ -69,7 +69,7 @@ class ControlChannelTest {
             new Request.SetKey(0xffff_ffffL, "k", "p", 5L),
             new Request.VerifyKey(1664),
             new Request.AddProvider("p", "file", Map.of("path", "/a b/ü"), null),
-            new Request.ChangeProvider("p", "kmip", Map.of("host", "h", "port", "1"), 7L),
+            new Request.ChangeProvider("p", "kmip", Map.of("host", "h", "port", "1"), 7L, true),
             new Request.DeleteProvider("p", null),
             new Request.ListProviders(5L));
     try (ControlServer server = server();

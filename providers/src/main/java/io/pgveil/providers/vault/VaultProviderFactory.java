@@ -30,6 +30,15 @@ public final class VaultProviderFactory implements KeyProviderFactory {
   }
 
   @Override
+  public List<String> positionalOptions() {
+    return List.of(
+        VaultSettings.URL,
+        VaultSettings.MOUNT_PATH,
+        VaultSettings.TOKEN_PATH,
+        VaultSettings.CA_PATH);
+  }
+
+  @Override
   public List<String> requiredOptions() {
     return List.of(VaultSettings.TOKEN_PATH, VaultSettings.URL, VaultSettings.MOUNT_PATH);
   }

@@ -52,7 +52,7 @@ public final class OpenBao implements AutoCloseable {
 
   private final String program;
   private final Path directory;
-  private final int port;
+  private int port;
   private final HttpClient client;
   private Process process;
   private String rootToken = "";
@@ -230,6 +230,16 @@ public final class OpenBao implements AutoCloseable {
   public void startAgain() throws Exception {
     process = run();
     await(503);
+  }
+
+  /** As {@link #startAgain}, at another address. */
+  public void moveAndStartAgain() throws Exception {
+    Path configuration = directory.resolve("server.hcl");
+    int next = freePort();
+    Files.writeString(
+        configuration, Files.readString(configuration).replace(":" + port, ":" + next));
+    port = next;
+    startAgain();
   }
 
   /** Makes an engine that is ready. */
