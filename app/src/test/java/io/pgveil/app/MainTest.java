@@ -182,6 +182,14 @@ class MainTest {
         "k",
         "--provider=p",
         "--scope=server");
+    assertRequest(
+        new Request.MoveKey("k", "p", 5L, "q", null),
+        "key",
+        "move",
+        "k",
+        "--from=p",
+        "--to=q",
+        "--database=5");
     assertRequest(new Request.VerifyKey(16384), "key", "verify", "--scope=16384");
     assertRequest(new Request.DeleteKey(1663), "key", "delete", "--scope=default");
     assertRequest(new Request.ListKeys(), "key", "list", "--json");

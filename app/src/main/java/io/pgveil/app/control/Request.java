@@ -21,6 +21,7 @@ import org.jspecify.annotations.Nullable;
   @JsonSubTypes.Type(name = "status", value = Request.Status.class),
   @JsonSubTypes.Type(name = "key-create", value = Request.CreateKey.class),
   @JsonSubTypes.Type(name = "key-set", value = Request.SetKey.class),
+  @JsonSubTypes.Type(name = "key-move", value = Request.MoveKey.class),
   @JsonSubTypes.Type(name = "key-verify", value = Request.VerifyKey.class),
   @JsonSubTypes.Type(name = "key-delete", value = Request.DeleteKey.class),
   @JsonSubTypes.Type(name = "key-list", value = Request.ListKeys.class),
@@ -35,7 +36,13 @@ public sealed interface Request {
   default boolean changesNothing() {
     return switch (this) {
       case Status _, VerifyKey _, ListKeys _, ListProviders _ -> true;
-      case CreateKey _, SetKey _, DeleteKey _, AddProvider _, ChangeProvider _, DeleteProvider _ ->
+      case CreateKey _,
+          SetKey _,
+          MoveKey _,
+          DeleteKey _,
+          AddProvider _,
+          ChangeProvider _,
+          DeleteProvider _ ->
           false;
     };
   }
@@ -79,6 +86,21 @@ public sealed interface Request {
     public SetKey {
       checkOid(scope);
       check(database, key, provider);
+    }
+  }
+
+  /**
+   * Brings a principal key to another provider and switches the scopes that use it.
+   *
+   * @param database whose provider {@code from} is
+   * @param toDatabase whose provider {@code to} is
+   */
+  record MoveKey(
+      String key, String from, @Nullable Long database, String to, @Nullable Long toDatabase)
+      implements Request {
+    public MoveKey {
+      check(database, key, from, to);
+      check(toDatabase);
     }
   }
 

@@ -5,8 +5,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.pgveil.linux.Posix;
 import io.pgveil.tests.support.OpenBao;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -47,10 +45,7 @@ class MovedProviderTest {
 
   private void load(Object... firstProvider) throws Exception {
     List<Object> first = new ArrayList<>(Arrays.asList(firstProvider));
-    try (ServerSocket any = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      // the usual one may be another test's when this cluster starts again
-      first.addAll(List.of("--port", any.getLocalPort()));
-    }
+    first.addAll(List.of("--port", UpDirectory.freePort()));
     try (Running up = cluster.up(home, first.toArray())) {
       UpDirectory.sql(up, "CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 9) i");
       rows = UpDirectory.sql(up, DIGEST);
