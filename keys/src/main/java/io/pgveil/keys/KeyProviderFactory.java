@@ -42,6 +42,11 @@ public interface KeyProviderFactory {
   /** Those that must be there and not empty, in the order in which missing ones are named. */
   List<String> requiredOptions();
 
+  /** The same, where it depends on the options that are given. */
+  default List<String> requiredOptions(Map<String, String> given) {
+    return requiredOptions();
+  }
+
   /** How pg_tde calls the type in "unexpected field". */
   default String typeNameForUnknownOption() {
     return typeName();
