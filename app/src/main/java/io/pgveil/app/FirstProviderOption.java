@@ -5,6 +5,7 @@ import io.pgveil.keys.KeyProviderFactory;
 import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.CommandSpec;
@@ -15,12 +16,16 @@ import picocli.CommandLine.Spec;
 /** Where the principal keys of a new cluster are. */
 final class FirstProviderOption {
   /** The installed types with their options, for help texts. */
-  static final class Types implements Iterable<String> {
+  static class Types implements Iterable<String> {
     @Override
     public Iterator<String> iterator() {
       return KeyProviderFactory.installed().stream()
-          .map(f -> f.typeName() + " (" + String.join(", ", f.optionNames()) + ")")
+          .map(f -> f.typeName() + " (" + String.join(", ", options(f)) + ")")
           .iterator();
+    }
+
+    List<String> options(KeyProviderFactory factory) {
+      return factory.optionNames();
     }
   }
 

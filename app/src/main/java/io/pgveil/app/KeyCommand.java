@@ -11,10 +11,11 @@ import picocli.CommandLine.Parameters;
 /** Principal keys. */
 @Command(
     name = "key",
-    description = "Create, set (rotate), verify, list and delete principal keys.",
+    description = "Create, set (rotate), move, verify, list and delete principal keys.",
     subcommands = {
       KeyCommand.Create.class,
       KeyCommand.Set.class,
+      KeyCommand.Move.class,
       KeyCommand.Verify.class,
       KeyCommand.Delete.class,
       KeyCommand.ListAll.class
@@ -82,6 +83,47 @@ final class KeyCommand extends GroupCommand {
     @Override
     Request request() {
       return new Request.SetKey(scope, name, provider, database);
+    }
+  }
+
+  @Command(
+      name = "move",
+      description = {
+        "Bring a principal key to another key provider: the same name, the same bytes.",
+        "Every scope that uses it takes it from there then; no data file is touched. The old copy"
+            + " stays: old backups need it.",
+        "If it is interrupted, the same command completes it."
+      })
+  static final class Move extends PgveilCommand.RequestCommand {
+    @Parameters(paramLabel = "NAME", description = "Name of the key.")
+    String name;
+
+    @Option(
+        names = "--from",
+        required = true,
+        paramLabel = "PROVIDER",
+        description = "The key provider that holds it.")
+    String from;
+
+    @Option(names = "--database", paramLabel = "OID", description = DATABASE)
+    @Nullable Long database;
+
+    @Option(
+        names = "--to",
+        required = true,
+        paramLabel = "PROVIDER",
+        description = "The key provider that is to hold it, as 'provider add' has made it.")
+    String to;
+
+    @Option(
+        names = "--to-database",
+        paramLabel = "OID",
+        description = "The same for the new provider.")
+    @Nullable Long toDatabase;
+
+    @Override
+    Request request() {
+      return new Request.MoveKey(name, from, database, to, toDatabase);
     }
   }
 

@@ -28,6 +28,7 @@ import picocli.CommandLine.ScopeType;
       StatusCommand.class,
       KeyCommand.class,
       ProviderCommand.class,
+      ChangeKeyProviderCommand.class,
       VerifyCommand.class,
       InspectCommand.class,
       RehearseCommand.class,

@@ -87,7 +87,7 @@ final class ProviderCommand extends GroupCommand {
   static final class Change extends DefinitionCommand {
     @Override
     Request request() {
-      return new Request.ChangeProvider(name, type, options(), database);
+      return new Request.ChangeProvider(name, type, options(), database, false);
     }
   }
 

@@ -182,6 +182,14 @@ class MainTest {
         "k",
         "--provider=p",
         "--scope=server");
+    assertRequest(
+        new Request.MoveKey("k", "p", 5L, "q", null),
+        "key",
+        "move",
+        "k",
+        "--from=p",
+        "--to=q",
+        "--database=5");
     assertRequest(new Request.VerifyKey(16384), "key", "verify", "--scope=16384");
     assertRequest(new Request.DeleteKey(1663), "key", "delete", "--scope=default");
     assertRequest(new Request.ListKeys(), "key", "list", "--json");
@@ -193,7 +201,7 @@ class MainTest {
         "file",
         "path=/a=b");
     assertRequest(
-        new Request.ChangeProvider("p", "kmip", Map.of("host", "h", "port", "5696"), 5L),
+        new Request.ChangeProvider("p", "kmip", Map.of("host", "h", "port", "5696"), 5L, false),
         "provider",
         "change",
         "p",
@@ -214,6 +222,45 @@ class MainTest {
         "file",
         "path=/k",
         "/dir");
+  }
+
+  @Test
+  void changeKeyProviderTakesArgumentsInPgTdesOrderOrByName() throws Exception {
+    assertChange("keyring", "file", Map.of("path", "/a=b"), null, "1664 keyring file /a=b");
+    assertChange("keyring", "file", Map.of("path", "/k"), 5L, "5 keyring file /k");
+    assertChange("keyring", "file", Map.of("path", "/k"), null, "keyring file path=/k");
+    Map<String, String> vault =
+        Map.of("url", "https://h", "mountPath", "m", "tokenPath", "/t", "caPath", "/c");
+    assertChange("v", "vault-v2", vault, null, "1664 v vault-v2 https://h m /t /c");
+    assertChange("v", "vault-v2", vault, null, "v vault-v2 caPath=/c https://h m /t");
+    for (String wrong :
+        List.of(
+            "1664 keyring file /a /b",
+            "1664 keyring file",
+            "1664",
+            "99999999999 keyring file /a",
+            "v vault-v2 https://h m /t /c team",
+            "keyring file path=/a path=/b")) {
+      err.getBuffer().setLength(0);
+      assertThat(run(("change-key-provider " + wrong).split(" ")))
+          .as(wrong)
+          .isEqualTo(ExitCode.USAGE.code());
+      assertThat(err.toString()).contains("pgveil: wrong command line: ", "\nremedy: ");
+    }
+    assertThat(run("change-key-provider", "1664", "p", "abacus", "/a"))
+        .isEqualTo(ExitCode.PROVIDER_UNKNOWN.code());
+  }
+
+  private static void assertChange(
+      String provider, String type, Map<String, String> options, Long database, String args)
+      throws Exception {
+    for (boolean unchecked : new boolean[] {false, true}) {
+      String line = "change-key-provider -D /d " + (unchecked ? "--no-check " : "") + args;
+      CommandLine.ParseResult result =
+          Main.commandLine(new BindStorage(), false).parseArgs(line.split(" ")).subcommand();
+      assertThat(((ChangeKeyProviderCommand) result.commandSpec().userObject()).request())
+          .isEqualTo(new Request.ChangeProvider(provider, type, options, database, unchecked));
+    }
   }
 
   private static void assertRequest(Request expected, String... args) {

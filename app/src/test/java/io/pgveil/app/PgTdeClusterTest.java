@@ -70,9 +70,11 @@ class PgTdeClusterTest {
       strings = {
         "key create k --provider p",
         "key set k --provider p --scope server",
+        "key move k --from p --to q",
         "key delete --scope 5",
         "provider add p file path=/k",
         "provider change p file path=/k",
+        "change-key-provider 1664 p file /k -D",
         "provider delete p"
       })
   void whileTheServerRunsNothingIsChanged(String command) throws Exception {

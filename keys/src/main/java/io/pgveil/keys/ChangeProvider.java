@@ -5,16 +5,28 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Gives a key provider other settings (pg_tde behaviour 3.2), after every key in use was found
- * there and fits the headers that it signed.
+ * Gives a key provider other settings (pg_tde behaviour 3.2 and 10.1), after every key in use was
+ * found there and fits the headers that it signed.
  *
  * <p>Unlike pg_tde, a database's provider is compared with that database's header alone, and the
- * default key and the shared relations are looked at too.
+ * default key and the shared relations are looked at too. Only where no key is in use the place
+ * need not hold one, and may be made: a keyring at a wrong path is not.
  *
  * @param type may differ from the present one; no key is moved
+ * @param unchecked takes the settings as they are, and asks nobody
  */
 public record ChangeProvider(
-    Scope owner, @Nullable String type, @Nullable String name, @Nullable String options) {
+    Scope owner,
+    @Nullable String type,
+    @Nullable String name,
+    @Nullable String options,
+    boolean unchecked) {
+
+  /** With every check. */
+  public ChangeProvider(
+      Scope owner, @Nullable String type, @Nullable String name, @Nullable String options) {
+    this(owner, type, name, options, false);
+  }
 
   public void run(KeyDirectory directory) throws KeyException {
     directory.requireWritable();
@@ -33,16 +45,12 @@ public record ChangeProvider(
     ProviderRecord old = Arguments.existing(directory, owner, wanted);
     Arguments.options(json);
     KeyProviderFactory factory = Arguments.type(directory, typeName);
-    Arguments.validate(directory, factory, json);
     ProviderRecord changed =
         new ProviderRecord(owner.oid(), old.id(), old.name(), json, factory.typeNumber());
-    try (KeyProvider provider = directory.providers().openAnew(changed)) {
-      for (KeyFile file : directory.keyFiles()) {
-        SignedHeader header = file.header();
-        if (header != null && uses(header, old)) {
-          verify(directory, provider, wanted, file.scope, header);
-        }
-      }
+    if (unchecked) {
+      ProviderOptions.parse(json, factory);
+    } else if (!holdsKeysInUse(directory, old, changed)) {
+      Arguments.validate(directory, factory, json);
     }
     if (!old.name().equals(wanted)) {
       throw new KeyException(
@@ -52,7 +60,28 @@ public record ChangeProvider(
     }
     directory.providers().put(changed);
     KeyDirectory.LOG.info(
-        "changed key provider {} (id {}) of {} to type {}", wanted, old.id(), owner, typeName);
+        "changed key provider {} (id {}) of {} to type {}{}",
+        wanted,
+        old.id(),
+        owner,
+        typeName,
+        unchecked ? ", unchecked" : "");
+  }
+
+  /** Verifies each of them; false if there are none. */
+  private static boolean holdsKeysInUse(
+      KeyDirectory directory, ProviderRecord old, ProviderRecord changed) throws KeyException {
+    boolean any = false;
+    try (KeyProvider provider = directory.providers().openAnew(changed)) {
+      for (KeyFile file : directory.keyFiles()) {
+        SignedHeader header = file.header();
+        if (header != null && uses(header, old)) {
+          verify(directory, provider, old.name(), file.scope, header);
+          any = true;
+        }
+      }
+    }
+    return any;
   }
 
   static boolean uses(SignedHeader header, ProviderRecord provider) {

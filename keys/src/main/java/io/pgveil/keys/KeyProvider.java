@@ -18,7 +18,8 @@ public sealed interface KeyProvider extends AutoCloseable {
     Optional<KeyMaterial> fetch(KeyName name) throws ProviderException;
 
     /**
-     * Stores a new key durably, and never replaces one.
+     * Stores a new key durably, and never replaces one: if there is a key of this name it fails
+     * with {@link ProviderException.Code#EXISTS}, or, where it has the same bytes, may do nothing.
      *
      * @param key 16 or 32 bytes; the caller clears them
      */

@@ -34,8 +34,18 @@ public interface KeyProviderFactory {
   /** The options that this type knows. */
   List<String> optionNames();
 
+  /** Those that pg_tde_change_key_provider takes without their names, in its order. */
+  default List<String> positionalOptions() {
+    return optionNames();
+  }
+
   /** Those that must be there and not empty, in the order in which missing ones are named. */
   List<String> requiredOptions();
+
+  /** The same, where it depends on the options that are given. */
+  default List<String> requiredOptions(Map<String, String> given) {
+    return requiredOptions();
+  }
 
   /** How pg_tde calls the type in "unexpected field". */
   default String typeNameForUnknownOption() {

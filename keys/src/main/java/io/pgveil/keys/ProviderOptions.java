@@ -19,7 +19,7 @@ final class ProviderOptions {
   static Map<String, String> parse(String json, KeyProviderFactory factory) throws KeyException {
     Map<String, String> options = read(json, factory);
     List<String> missing =
-        factory.requiredOptions().stream()
+        factory.requiredOptions(options).stream()
             .filter(name -> options.getOrDefault(name, "").isEmpty())
             .toList();
     if (!missing.isEmpty()) {

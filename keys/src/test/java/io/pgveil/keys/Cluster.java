@@ -19,7 +19,8 @@ final class Cluster {
 
   final Path root;
   final Path directory;
-  final MemoryProvider memory = new MemoryProvider();
+  final MemoryProvider memory = new MemoryProvider("memory", 200);
+  final MemoryProvider other = new MemoryProvider("other", 201);
 
   Cluster(Path root) {
     this.root = root;
@@ -34,6 +35,7 @@ final class Cluster {
   List<KeyProviderFactory> factories() {
     List<KeyProviderFactory> all = new ArrayList<>(KeyProviderFactory.installed());
     all.add(memory);
+    all.add(other);
     return all;
   }
 

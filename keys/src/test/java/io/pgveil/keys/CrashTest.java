@@ -71,21 +71,24 @@ class CrashTest {
       AtomicBoolean armed = new AtomicBoolean();
       int last = stop;
       boolean crashed = false;
-      try (KeyDirectory d =
-          cluster.open(
-              (step, name) -> {
-                if (armed.get()) {
-                  if (steps.size() == last) {
-                    throw new Crash();
-                  }
-                  steps.add(step + " " + name);
-                }
-              })) {
+      Consumer<String> point =
+          step -> {
+            if (armed.get()) {
+              if (steps.size() == last) {
+                throw new Crash();
+              }
+              steps.add(step);
+            }
+          };
+      cluster.other.keys.clear();
+      cluster.other.hook = point;
+      try (KeyDirectory d = cluster.open((step, name) -> point.accept(step + " " + name))) {
         armed.set(true);
         operation.run(d);
       } catch (Crash e) {
         crashed = true;
       }
+      armed.set(false);
       try (KeyDirectory d = cluster.open()) {
         assertThat(cluster.snapshot().keySet())
             .as("no left-over after %s", steps)
@@ -144,6 +147,47 @@ class CrashTest {
               }
             });
     assertThat(points).isEqualTo(25);
+  }
+
+  /** Seen failing: the switch before the store; key "k1" not found in key provider "new". */
+  @Test
+  void movingAKeyToAnotherProvider() throws KeyException {
+    try (KeyDirectory d = cluster.open()) {
+      new AddProvider(Scope.SERVER, "other", "new", Cluster.MEM_OPTIONS).run(d);
+    }
+    Step move = d -> new MoveKey("k1", Scope.SERVER, "mem", Scope.SERVER, "new").run(d);
+    int points =
+        crashEverywhere(
+            move,
+            move,
+            d -> {
+              for (int oid : List.of(1663, 1664, 0, 16384)) {
+                comesFrom(d, new Scope(oid), "k1", "new");
+              }
+              withoutTheOldCopy();
+            });
+    assertThat(points).as("store, stored, fetch; five files").isEqualTo(3 + 25);
+  }
+
+  private static void comesFrom(KeyDirectory d, Scope scope, String key, String provider) {
+    uses(d, scope, key);
+    try {
+      assertThat(Objects.requireNonNull(d.principalKeys().info(scope)).providerName())
+          .isEqualTo(provider);
+    } catch (KeyException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private void withoutTheOldCopy() {
+    byte[] old = Objects.requireNonNull(cluster.memory.keys.remove(KeyName.of("k1")));
+    try (KeyDirectory d = cluster.open()) {
+      everythingOpens(d);
+    } catch (KeyException e) {
+      throw new AssertionError(e);
+    } finally {
+      cluster.memory.keys.put(KeyName.of("k1"), old);
+    }
   }
 
   @Test

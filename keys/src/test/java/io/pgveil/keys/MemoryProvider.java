@@ -5,22 +5,34 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
-/** A provider type "memory" that counts, fails and lies when told to. */
+/** A provider type that lives in memory, and counts, fails and lies when told to. */
 final class MemoryProvider implements KeyProviderFactory, KeyProvider.Storing {
   final Map<KeyName, byte[]> keys = new HashMap<>();
   final AtomicInteger fetches = new AtomicInteger();
   volatile @Nullable ProviderException failure;
 
+  /** Told of each call before it does something, and again when a key was stored. */
+  volatile Consumer<String> hook = call -> {};
+
+  private final String typeName;
+  private final int typeNumber;
+
+  MemoryProvider(String typeName, int typeNumber) {
+    this.typeName = typeName;
+    this.typeNumber = typeNumber;
+  }
+
   @Override
   public String typeName() {
-    return "memory";
+    return typeName;
   }
 
   @Override
   public int typeNumber() {
-    return 200;
+    return typeNumber;
   }
 
   @Override
@@ -52,6 +64,7 @@ final class MemoryProvider implements KeyProviderFactory, KeyProvider.Storing {
 
   @Override
   public synchronized Optional<KeyMaterial> fetch(KeyName name) throws ProviderException {
+    hook.accept("fetch");
     fetches.incrementAndGet();
     fail();
     byte[] key = keys.get(name);
@@ -60,8 +73,12 @@ final class MemoryProvider implements KeyProviderFactory, KeyProvider.Storing {
 
   @Override
   public synchronized void store(KeyName name, byte[] key) throws ProviderException {
+    hook.accept("store");
     fail();
-    keys.put(name, key.clone());
+    if (keys.putIfAbsent(name, key.clone()) != null) {
+      throw new ProviderException(ProviderException.Code.EXISTS, "exists");
+    }
+    hook.accept("stored");
   }
 
   @Override

@@ -383,6 +383,7 @@ class OperationsTest {
         Kind.KEY_NOT_FOUND,
         "key \"k1\" used as server key not found in modified key provider \"mem\"",
         () -> new ChangeProvider(g, "file", "mem", file).run(d));
+    assertThat(keyring).as("no keyring is made at a wrong path").doesNotExist();
 
     // another key of that name at the new place
     add(g, "file", "moved", file);
@@ -400,6 +401,122 @@ class OperationsTest {
     new ChangeProvider(g, "memory", "mem", "{\"a\":2,\"b\":2}").run(d);
     assertThat(new ListProviders(g).run(d).get(0))
         .isEqualTo(new ListProviders.Item(-1, "mem", "memory", "{\"a\":2,\"b\":2}"));
+
+    refuses(
+        Kind.INVALID_ARGUMENT,
+        "unexpected field \"c\" for file provider",
+        () -> new ChangeProvider(g, "file", "mem", "{\"c\":1}", true).run(d));
+    new ChangeProvider(g, "file", "mem", file, true).run(d);
+    assertThat(new ListProviders(g).run(d).get(0).options()).isEqualTo(file);
+  }
+
+  private String providerOf(Scope scope) throws KeyException {
+    PrincipalKeys.Info info = Objects.requireNonNull(d.principalKeys().info(scope));
+    return info.name() + " in " + info.providerName();
+  }
+
+  private List<Scope> move(String key, String from, String to) throws KeyException {
+    return new MoveKey(key, Scope.SERVER, from, Scope.SERVER, to).run(d);
+  }
+
+  @Test
+  void aKeyIsMovedWithWhateverUsesIt() throws KeyException {
+    Cluster.set(d, Scope.DEFAULT, "k1");
+    byte[] key = d.relationKeys(16384).create(1663, 1, CipherType.AES_128).copyKey();
+    d.relationKeys(0).create(1664, 1, CipherType.AES_128);
+    Cluster.set(d, OTHER, "k2");
+    d.sync();
+    var created = Objects.requireNonNull(d.principalKeys().info(Cluster.DB)).created();
+    add(Scope.SERVER, "other", "new", Cluster.MEM_OPTIONS);
+
+    // what is in memory needs no provider
+    cluster.memory.failure = new ProviderException(ProviderException.Code.UNAVAILABLE, "gone");
+    assertThat(move("k1", "mem", "new"))
+        .containsExactly(Scope.SERVER, Scope.database(0), Cluster.DB, Scope.DEFAULT);
+    cluster.memory.failure = null;
+
+    for (Scope scope : List.of(Scope.SERVER, Scope.DEFAULT, Scope.database(0), Cluster.DB)) {
+      assertThat(providerOf(scope)).isEqualTo("k1 in new");
+    }
+    assertThat(providerOf(OTHER)).isEqualTo("k2 in mem");
+    assertThat(Objects.requireNonNull(d.principalKeys().info(Cluster.DB)).created())
+        .isEqualTo(created);
+    assertThat(cluster.other.keys.get(KeyName.of("k1")))
+        .isEqualTo(cluster.memory.keys.get(KeyName.of("k1")));
+    assertThat(move("k1", "mem", "new")).as("a second time").isEmpty();
+    assertThat(move("k3", "mem", "new")).as("a key that nothing uses").isEmpty();
+    assertThat(cluster.other.keys).hasSize(2);
+
+    cluster.memory.keys.remove(KeyName.of("k1"));
+    d.close();
+    d = cluster.open();
+    assertThat(Objects.requireNonNull(d.relationKeys(16384).find(1663, 1)).copyKey())
+        .isEqualTo(key);
+    assertThat(move("k1", "new", "mem")).as("and back").hasSize(4);
+    assertThat(providerOf(Scope.SERVER)).isEqualTo("k1 in mem");
+  }
+
+  @Test
+  void aKeyIsNotMovedWhereItCannotBe() throws KeyException {
+    Cluster.set(d, Scope.DEFAULT, "k1");
+    add(Scope.SERVER, "other", "new", Cluster.MEM_OPTIONS);
+    refuses(
+        Kind.INVALID_ARGUMENT,
+        "cannot move key \"k1\": it is in key provider \"mem\" already",
+        () -> move("k1", "mem", "mem"));
+    refuses(Kind.NO_SUCH_KEY, "key \"none\" does not exist", () -> move("none", "mem", "new"));
+    refuses(
+        Kind.NO_SUCH_PROVIDER,
+        "key provider \"nope\" does not exists",
+        () -> move("k1", "mem", "nope"));
+    cluster.other.keys.put(KeyName.of("k1"), new byte[16]);
+    refuses(
+        Kind.DUPLICATE,
+        "cannot move key \"k1\": key provider \"new\" has another one of this name",
+        () -> move("k1", "mem", "new"));
+    cluster.other.keys.clear();
+    cluster.other.failure = new ProviderException(ProviderException.Code.UNAVAILABLE, "down");
+    refuses(Kind.PROVIDER_FAILED, "down", () -> move("k1", "mem", "new"));
+    cluster.other.failure = null;
+    // stored, and not given back as it was
+    cluster.other.hook =
+        call -> {
+          if (call.equals("stored")) {
+            cluster.other.keys.replaceAll((name, key) -> new byte[16]);
+          }
+        };
+    refuses(
+        Kind.DUPLICATE,
+        "cannot move key \"k1\": key provider \"new\" has another one of this name",
+        () -> move("k1", "mem", "new"));
+
+    add(Cluster.DB, "other", "local", Cluster.MEM_OPTIONS);
+    refuses(
+        Kind.INVALID_ARGUMENT,
+        "the key of the server cannot come from a key provider of database 16384",
+        () -> new MoveKey("k1", Scope.SERVER, "mem", Cluster.DB, "local").run(d));
+    assertThat(providerOf(Scope.SERVER)).isEqualTo("k1 in mem");
+  }
+
+  @Test
+  void aKeyMovesBetweenTheProvidersOfADatabaseAndTheGlobalOnes() throws KeyException {
+    add(Cluster.DB, "other", "local", Cluster.MEM_OPTIONS);
+    Cluster.set(d, Cluster.DB, "k1");
+    byte[] key = d.relationKeys(16384).create(1663, 1, CipherType.AES_128).copyKey();
+    d.sync();
+    new MoveKey("k1", Scope.SERVER, "mem", Cluster.DB, "local").run(d);
+    assertThat(providerOf(Cluster.DB)).isEqualTo("k1 in local");
+    new MoveKey("k1", Cluster.DB, "local", Scope.SERVER, "mem").run(d);
+    assertThat(providerOf(Cluster.DB)).isEqualTo("k1 in mem");
+    assertThat(Objects.requireNonNull(d.relationKeys(16384).find(1663, 1)).copyKey())
+        .isEqualTo(key);
+  }
+
+  @Test
+  void changeProviderMakesAKeyringOnlyIfNoKeyIsInUse() throws KeyException {
+    Path keyring = root.resolve("new");
+    new ChangeProvider(Scope.SERVER, "file", "mem", "{\"path\":\"" + keyring + "\"}").run(d);
+    assertThat(keyring).isEmptyFile();
   }
 
   @Test

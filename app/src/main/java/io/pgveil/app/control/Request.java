@@ -21,6 +21,7 @@ import org.jspecify.annotations.Nullable;
   @JsonSubTypes.Type(name = "status", value = Request.Status.class),
   @JsonSubTypes.Type(name = "key-create", value = Request.CreateKey.class),
   @JsonSubTypes.Type(name = "key-set", value = Request.SetKey.class),
+  @JsonSubTypes.Type(name = "key-move", value = Request.MoveKey.class),
   @JsonSubTypes.Type(name = "key-verify", value = Request.VerifyKey.class),
   @JsonSubTypes.Type(name = "key-delete", value = Request.DeleteKey.class),
   @JsonSubTypes.Type(name = "key-list", value = Request.ListKeys.class),
@@ -35,7 +36,13 @@ public sealed interface Request {
   default boolean changesNothing() {
     return switch (this) {
       case Status _, VerifyKey _, ListKeys _, ListProviders _ -> true;
-      case CreateKey _, SetKey _, DeleteKey _, AddProvider _, ChangeProvider _, DeleteProvider _ ->
+      case CreateKey _,
+          SetKey _,
+          MoveKey _,
+          DeleteKey _,
+          AddProvider _,
+          ChangeProvider _,
+          DeleteProvider _ ->
           false;
     };
   }
@@ -82,6 +89,21 @@ public sealed interface Request {
     }
   }
 
+  /**
+   * Brings a principal key to another provider and switches the scopes that use it.
+   *
+   * @param database whose provider {@code from} is
+   * @param toDatabase whose provider {@code to} is
+   */
+  record MoveKey(
+      String key, String from, @Nullable Long database, String to, @Nullable Long toDatabase)
+      implements Request {
+    public MoveKey {
+      check(database, key, from, to);
+      check(toDatabase);
+    }
+  }
+
   /** Fetches the principal key of a scope anew and compares it with the one in use. */
   record VerifyKey(long scope) implements Request {
     public VerifyKey {
@@ -109,9 +131,17 @@ public sealed interface Request {
     }
   }
 
-  /** Gives a key provider other options, after proving that they lead to the keys in use. */
+  /**
+   * Gives a key provider other options, after proving that they lead to the keys in use.
+   *
+   * @param unchecked without that proof
+   */
   record ChangeProvider(
-      String provider, String type, Map<String, String> options, @Nullable Long database)
+      String provider,
+      String type,
+      Map<String, String> options,
+      @Nullable Long database,
+      boolean unchecked)
       implements Request {
     public ChangeProvider {
       check(database, provider, type);

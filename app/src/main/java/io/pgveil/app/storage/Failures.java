@@ -13,11 +13,16 @@ import io.pgveil.linux.Errno;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** Gives the failures of the floors below their exit codes. */
 final class Failures {
+  private static final String FILE = "file";
+
   private Failures() {}
 
   /**
@@ -26,8 +31,18 @@ final class Failures {
    * @param keys where the providers are known, to tell a missing keyring from a missing key
    */
   static CommandException of(String what, KeyException e, @Nullable KeyDirectory keys) {
+    return of(what, e, () -> keyrings(keys));
+  }
+
+  /** A provider cannot be changed: its old place may be gone, it is the new one that matters. */
+  static CommandException atNewPlace(
+      String what, KeyException e, String type, Map<String, String> options) {
+    return of(what, e, () -> keyrings(Stream.of(options).filter(o -> type.equals(FILE))));
+  }
+
+  private static CommandException of(String what, KeyException e, Supplier<List<Path>> keyrings) {
     return switch (e.kind()) {
-      case KEY_NOT_FOUND, PROVIDER_FAILED, INSECURE -> keyring(what, e, keys);
+      case KEY_NOT_FOUND, PROVIDER_FAILED, INSECURE -> keyring(what, e, keyrings);
       case INVALID_ARGUMENT, NULL_ARGUMENT, DUPLICATE, IN_USE, REFUSED, NOT_CONFIGURED ->
           make(ExitCode.KEY_REFUSED, what, e);
       case INVALID_TYPE, NO_SUCH_PROVIDER -> make(ExitCode.PROVIDER_UNKNOWN, what, e);
@@ -56,7 +71,7 @@ final class Failures {
 
   /** A key could not be had: the keyring itself may be the reason. */
   private static CommandException keyring(
-      String what, KeyException e, @Nullable KeyDirectory keys) {
+      String what, KeyException e, Supplier<List<Path>> keyrings) {
     if (e.getCause() instanceof ProviderException p) {
       if (p.code() == ProviderException.Code.MISSING) {
         return new CommandException(
@@ -80,7 +95,7 @@ final class Failures {
           what,
           e);
     }
-    for (Path keyring : keyrings(keys)) {
+    for (Path keyring : keyrings.get()) {
       if (!Files.exists(keyring)) {
         return new CommandException(
                 ExitCode.KEYRING_MISSING,
@@ -102,16 +117,18 @@ final class Failures {
       return List.of();
     }
     try {
-      return new ListProviders(Scope.SERVER)
-          .run(keys).stream()
-              .filter(p -> p.type().equals("file"))
-              .map(p -> KeyCommands.options(p.options()).get("path"))
-              .filter(Objects::nonNull)
-              .map(Path::of)
-              .toList();
+      return keyrings(
+          new ListProviders(Scope.SERVER)
+              .run(keys).stream()
+                  .filter(p -> p.type().equals(FILE))
+                  .map(p -> KeyCommands.options(p.options())));
     } catch (KeyException | RuntimeException e) {
       return List.of();
     }
+  }
+
+  private static List<Path> keyrings(Stream<Map<String, String>> options) {
+    return options.map(o -> o.get("path")).filter(Objects::nonNull).map(Path::of).toList();
   }
 
   private static CommandException make(ExitCode code, String what, Exception e) {

@@ -1,5 +1,7 @@
 package io.pgveil.app.storage;
 
+import static java.util.stream.Collectors.joining;
+
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -18,6 +20,7 @@ import io.pgveil.keys.KeyDirectory;
 import io.pgveil.keys.KeyException;
 import io.pgveil.keys.KeyWatch;
 import io.pgveil.keys.ListProviders;
+import io.pgveil.keys.MoveKey;
 import io.pgveil.keys.PrincipalKeys;
 import io.pgveil.keys.Scope;
 import io.pgveil.keys.SetKey;
@@ -61,6 +64,20 @@ final class KeyCommands implements Executor {
           new SetKey(scope, owner(r.database()), r.provider(), r.key()).run(keys);
           yield new Reply.Done("principal key of " + scope + " is now " + r.key());
         }
+        case Request.MoveKey r -> {
+          List<Scope> switched =
+              new MoveKey(r.key(), owner(r.database()), r.from(), owner(r.toDatabase()), r.to())
+                  .run(keys);
+          yield new Reply.Done(
+              "moved principal key %s to %s%s"
+                  .formatted(
+                      r.key(),
+                      r.to(),
+                      switched.isEmpty()
+                          ? "; nothing used it from " + r.from()
+                          : " for "
+                              + switched.stream().map(Scope::toString).collect(joining(", "))));
+        }
         case Request.VerifyKey r -> {
           Scope scope = new Scope((int) r.scope());
           new VerifyKey(scope).run(keys);
@@ -83,7 +100,8 @@ final class KeyCommands implements Executor {
           yield new Reply.Done("added key provider " + r.provider() + ", id " + id);
         }
         case Request.ChangeProvider r -> {
-          new ChangeProvider(owner(r.database()), r.type(), r.provider(), json(r.options()))
+          new ChangeProvider(
+                  owner(r.database()), r.type(), r.provider(), json(r.options()), r.unchecked())
               .run(keys);
           yield new Reply.Done("changed key provider " + r.provider());
         }
@@ -100,7 +118,9 @@ final class KeyCommands implements Executor {
         }
       };
     } catch (KeyException e) {
-      throw Failures.of(failed(request), e, keys);
+      throw request instanceof Request.ChangeProvider change
+          ? Failures.atNewPlace(failed(change), e, change.type(), change.options())
+          : Failures.of(failed(request), e, keys);
     }
   }
 
@@ -111,6 +131,8 @@ final class KeyCommands implements Executor {
       case Request.CreateKey r ->
           "cannot create principal key %s in %s".formatted(r.key(), r.provider());
       case Request.SetKey r -> "cannot set principal key %s of %s".formatted(r.key(), r.provider());
+      case Request.MoveKey r ->
+          "cannot move principal key %s from %s to %s".formatted(r.key(), r.from(), r.to());
       case Request.VerifyKey r ->
           "cannot verify the principal key of " + new Scope((int) r.scope());
       case Request.DeleteKey r ->

@@ -68,9 +68,10 @@ class ControlChannelTest {
         List.of(
             new Request.CreateKey("k", "p", null),
             new Request.SetKey(0xffff_ffffL, "k", "p", 5L),
+            new Request.MoveKey("k", "p", null, "q", 5L),
             new Request.VerifyKey(1664),
             new Request.AddProvider("p", "file", Map.of("path", "/a b/ü"), null),
-            new Request.ChangeProvider("p", "kmip", Map.of("host", "h", "port", "1"), 7L),
+            new Request.ChangeProvider("p", "kmip", Map.of("host", "h", "port", "1"), 7L, true),
             new Request.DeleteProvider("p", null),
             new Request.ListProviders(5L));
     try (ControlServer server = server();
@@ -85,7 +86,7 @@ class ControlChannelTest {
               new Reply.Status(
                   cipher.toString(), null, null, List.of(), 3, true, List.of(), List.of("w")));
     }
-    assertThat(executed).startsWith(requests.toArray(Request[]::new)).hasSize(8);
+    assertThat(executed).startsWith(requests.toArray(Request[]::new)).hasSize(9);
   }
 
   @Test

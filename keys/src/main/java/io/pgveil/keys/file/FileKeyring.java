@@ -118,6 +118,8 @@ final class FileKeyring implements KeyProvider.Storing {
       throws ProviderException {
     Optional<KeyMaterial> present = old.find(name);
     if (present.isPresent()) {
+      // who finds its own key there may have been killed before the rename was durable
+      directory.sync();
       present.get().close();
       throw new ProviderException(
           Code.EXISTS, "Key with name " + name + " already exists in keyring");

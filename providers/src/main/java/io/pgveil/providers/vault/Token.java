@@ -14,11 +14,12 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The token of one request, as it is in its file at that moment: it is kept nowhere, so a file that
- * an agent replaces needs no notice.
+ * A credential for one request, as it is in its file at that moment, a token or a secret id: it is
+ * kept nowhere, so a file that an agent replaces needs no notice. Or a token that a login has
+ * given.
  *
  * <p>The bytes are cleared by {@link #close}. The JDK's HTTP client takes headers as texts only, so
- * {@link #headerFor} makes one for each request; how long the client keeps it is said in
+ * {@link #header} makes one for each request; how long the client keeps it is said in
  * docs/decisions/0013.
  */
 final class Token implements AutoCloseable {
@@ -35,6 +36,16 @@ final class Token implements AutoCloseable {
     this.addresses = addresses;
   }
 
+  /** The token that a login with this secret id has given: it may go where the secret id may. */
+  Token issued(byte[] token) {
+    return new Token(file, token, addresses);
+  }
+
+  /** With bytes of its own. */
+  Token copy() {
+    return issued(bytes.clone());
+  }
+
   /** The first word of the file, as in pg_tde; the others are addresses. */
   static Token read(PrivateFile file) throws ProviderException {
     byte[] content = file.read(MAX_SIZE);
@@ -46,7 +57,7 @@ final class Token implements AutoCloseable {
       int end = start;
       while (end < content.length && !isSpace(content[end])) {
         // the HTTP client would show such a token in its message
-        if (content[end] < '!' || content[end] > '~') {
+        if (!isPrintable(content[end])) {
           throw refused(file, "it holds other characters than printable ASCII");
         }
         end++;
@@ -72,13 +83,18 @@ final class Token implements AutoCloseable {
       }
       if (i > start) {
         if (!contains(Arrays.copyOfRange(content, start, i), "://".getBytes(US_ASCII))) {
-          throw refused(file, "it holds more than a token, and what follows is no address");
+          throw refused(file, "it holds more than one word, and what follows is no address");
         }
         addresses.add(new String(content, start, i - start, US_ASCII).replaceAll("/+$", ""));
       }
       start = i + 1;
     }
     return addresses;
+  }
+
+  /** Printable ASCII without the space. */
+  static boolean isPrintable(byte b) {
+    return b >= '!' && b <= '~';
   }
 
   private static boolean isSpace(byte b) {
@@ -90,15 +106,38 @@ final class Token implements AutoCloseable {
   }
 
   /**
-   * The header for a request to one server. Whoever can write to the cipher directory can change
-   * the provider's address, so the file may say where its token may go.
+   * Whoever can write to the cipher directory can change the provider's address, so the file may
+   * say where its content may go.
    */
-  String headerFor(URI address) throws ProviderException {
+  void requireAllowedAt(URI address) throws ProviderException {
     if (!addresses.isEmpty() && !addresses.contains(address.toString())) {
       throw new ProviderException(
-          Code.REFUSED, "%s does not allow its token to be sent to %s".formatted(file, address));
+          Code.REFUSED,
+          "%s does not allow its %s to be sent to %s"
+              .formatted(file, file.what().replaceFirst(" file$", ""), address));
     }
+  }
+
+  /** The value of a header. */
+  String header() {
     return new String(bytes, US_ASCII);
+  }
+
+  /** As a text in JSON, with its quotation marks; the caller clears it. */
+  byte[] json() {
+    byte[] out = new byte[2 * bytes.length + 2];
+    int n = 0;
+    out[n++] = '"';
+    for (byte b : bytes) {
+      if (b == '"' || b == '\\') {
+        out[n++] = '\\';
+      }
+      out[n++] = b;
+    }
+    out[n++] = '"';
+    byte[] text = Arrays.copyOf(out, n);
+    Arrays.fill(out, (byte) 0);
+    return text;
   }
 
   /** Tells this token from others without keeping it: its SHA-256. */

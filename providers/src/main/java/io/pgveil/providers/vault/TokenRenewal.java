@@ -12,8 +12,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Keeps a renewable token alive: renews it when a third of its time is gone. Where the token is not
- * renewable, or has come to its end, whoever replaces the file keeps it alive.
+ * Keeps a renewable token alive: renews it when a third of its time is gone. A token of a login
+ * that is not renewable, or comes to its end, is replaced by another login; one of a file by
+ * whoever replaces the file.
  *
  * <p>One daemon thread of a provider that has been used. It begins a moment later, so that a single
  * command makes no requests that nobody needs. The file is looked at every minute at the latest,
@@ -25,13 +26,14 @@ final class TokenRenewal implements AutoCloseable {
   private static final Duration FIRST = Duration.ofSeconds(1);
   private static final Duration LONGEST = Duration.ofMinutes(1);
   private static final Duration AGAIN = Duration.ofSeconds(10);
+  private static final Duration NO_NEED = Duration.ofDays(1);
 
   private static final String RENEWABLE = "/data/renewable";
   private static final String FULL_TIME = "/data/creation_ttl";
+  private static final String TIME_LEFT = "/data/ttl";
   private static final String TIME = "/auth/lease_duration";
 
   private final VaultClient client;
-  private final VaultSettings settings;
 
   /** Guarded by the monitor. */
   private @Nullable Thread thread;
@@ -39,9 +41,8 @@ final class TokenRenewal implements AutoCloseable {
   /** Guarded by the monitor. */
   private boolean closed;
 
-  TokenRenewal(VaultClient client, VaultSettings settings) {
+  TokenRenewal(VaultClient client) {
     this.client = client;
-    this.settings = settings;
   }
 
   synchronized void start() {
@@ -67,7 +68,7 @@ final class TokenRenewal implements AutoCloseable {
       while (true) {
         Thread.sleep(wait);
         try {
-          byte[] now = fingerprint();
+          byte[] now = client.tokens().fingerprint();
           if (!Arrays.equals(now, known) || System.nanoTime() - due >= 0) {
             due = System.nanoTime() + renew().dividedBy(3).toNanos();
             known = now;
@@ -80,6 +81,11 @@ final class TokenRenewal implements AutoCloseable {
             told = true;
           }
           wait = e.code() == Code.REFUSED ? LONGEST : AGAIN;
+          if (e.code() == Code.REFUSED && client.tokens() instanceof TokenSource.Login login) {
+            // each attempt would log in again; a token that ends is replaced when it is refused
+            known = login.fingerprint();
+            due = System.nanoTime() + NO_NEED.toNanos();
+          }
         }
       }
     } catch (InterruptedException e) {
@@ -87,27 +93,35 @@ final class TokenRenewal implements AutoCloseable {
     }
   }
 
-  private byte[] fingerprint() throws ProviderException {
-    try (Token token = Token.read(settings.token())) {
-      return token.fingerprint();
-    }
-  }
-
   /** Renews the token, if it is of the kind; how long it lives from now on. */
   private Duration renew() throws ProviderException {
-    Map<String, String> token = fields(Call.get("auth/token/lookup-self"), RENEWABLE, FULL_TIME);
-    if (!"true".equals(token.get(RENEWABLE))) {
-      return Duration.ofDays(1);
+    Map<String, String> token = lookUp();
+    Duration left = timeLeft(token);
+    boolean renewable = "true".equals(token.get(RENEWABLE));
+    if (renewable) {
+      byte[] nothing = {'{', '}'};
+      Map<String, String> lease =
+          fields(new Call("POST", "auth/token/renew-self", nothing, new byte[0]), TIME);
+      left = seconds(lease.get(TIME));
+      LOG.debug("renewed the token of the key provider for {}", left);
     }
-    byte[] nothing = {'{', '}'};
-    Map<String, String> lease =
-        fields(new Call("POST", "auth/token/renew-self", nothing, new byte[0]), TIME);
-    Duration left = seconds(lease.get(TIME));
-    LOG.debug("renewed the token of the key provider for {}", left);
-    if (left.compareTo(seconds(token.get(FULL_TIME)).dividedBy(2)) < 0) {
+    boolean ends = left.compareTo(seconds(token.get(FULL_TIME)).dividedBy(2)) < 0;
+    if (ends && client.tokens().replace()) {
+      return timeLeft(lookUp());
+    }
+    if (ends && renewable) {
       LOG.warn("the token of the key provider ends for good in {}: replace its file", left);
     }
-    return left;
+    return renewable || !ends ? left : NO_NEED;
+  }
+
+  private static Duration timeLeft(Map<String, String> token) throws ProviderException {
+    // the server writes 0 for a token that never ends
+    return "0".equals(token.get(TIME_LEFT)) ? NO_NEED : seconds(token.get(TIME_LEFT));
+  }
+
+  private Map<String, String> lookUp() throws ProviderException {
+    return fields(Call.get("auth/token/lookup-self"), RENEWABLE, FULL_TIME, TIME_LEFT);
   }
 
   private Map<String, String> fields(Call call, String... paths) throws ProviderException {

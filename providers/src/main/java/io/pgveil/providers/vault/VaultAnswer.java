@@ -102,20 +102,12 @@ record VaultAnswer(URI address, String request, int status, @Nullable String loc
     }
   }
 
-  /** By way of the parser's own buffer, which is cleared: a String could not be. */
   private static Key decode(JsonParser parser) throws IOException {
-    char[] buffer = parser.getTextCharacters();
-    int at = parser.getTextOffset();
     int length = parser.getTextLength();
     if (length > MAX_KEY_TEXT) {
       return new Key.Malformed(length);
     }
-    byte[] text = new byte[length];
-    for (int i = 0; i < length; i++) {
-      char c = buffer[at + i];
-      text[i] = c < 128 ? (byte) c : 0;
-      buffer[at + i] = 0;
-    }
+    byte[] text = text(parser);
     try {
       return new Key.Bytes(Base64.getDecoder().decode(text));
     } catch (IllegalArgumentException e) {
@@ -123,6 +115,50 @@ record VaultAnswer(URI address, String request, int status, @Nullable String loc
     } finally {
       Arrays.fill(text, (byte) 0);
     }
+  }
+
+  /**
+   * By way of the parser's own buffer, which is cleared: a String could not be. What is not ASCII
+   * becomes 0.
+   */
+  private static byte[] text(JsonParser parser) throws IOException {
+    char[] buffer = parser.getTextCharacters();
+    int at = parser.getTextOffset();
+    byte[] text = new byte[parser.getTextLength()];
+    for (int i = 0; i < text.length; i++) {
+      char c = buffer[at + i];
+      text[i] = c < 128 ? (byte) c : 0;
+      buffer[at + i] = 0;
+    }
+    return text;
+  }
+
+  /**
+   * The token that a login has given, which the caller clears; null if there is none that could be
+   * a header.
+   *
+   * @throws IOException if the body is no JSON object; the message quotes it
+   */
+  byte @Nullable [] token() throws IOException {
+    byte[][] found = {{}};
+    walk(
+        body,
+        (path, parser) -> {
+          if (path.equals("/auth/client_token")
+              && parser.currentToken() == JsonToken.VALUE_STRING) {
+            Arrays.fill(found[0], (byte) 0);
+            found[0] = text(parser);
+          }
+        });
+    byte[] token = found[0];
+    boolean fits = token.length > 0 && token.length <= Token.MAX_SIZE;
+    for (byte b : token) {
+      fits &= Token.isPrintable(b);
+    }
+    if (!fits) {
+      Arrays.fill(token, (byte) 0);
+    }
+    return fits ? token : null;
   }
 
   /**

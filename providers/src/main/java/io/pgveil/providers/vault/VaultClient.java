@@ -50,6 +50,7 @@ final class VaultClient {
   private final VaultSettings settings;
   private final Duration budget;
   private final SecureRandom random = new SecureRandom();
+  private final TokenSource tokens;
 
   /** The address that has answered last. */
   private volatile int preferred;
@@ -57,10 +58,19 @@ final class VaultClient {
   VaultClient(VaultSettings settings, Duration budget) {
     this.settings = settings;
     this.budget = budget;
+    this.tokens =
+        switch (settings.credentials()) {
+          case VaultSettings.TokenFile t -> new TokenSource.File(t.file());
+          case VaultSettings.AppRole a -> new TokenSource.Login(a, this);
+        };
+  }
+
+  TokenSource tokens() {
+    return tokens;
   }
 
   /** A request that failed at one address. */
-  private static final class Failure extends Exception {
+  static final class Failure extends Exception {
     private static final long serialVersionUID = 1L;
     final boolean passing;
 
@@ -74,9 +84,14 @@ final class VaultClient {
    * What is asked for.
    *
    * @param secret the part of the body that no message may show
+   * @param login whether the body holds the credential, so that no header does
    */
-  record Call(String method, String path, byte[] body, byte[] secret) {
+  record Call(String method, String path, byte[] body, byte[] secret, boolean login) {
     private static final byte[] NOTHING = {};
+
+    Call(String method, String path, byte[] body, byte[] secret) {
+      this(method, path, body, secret, false);
+    }
 
     static Call get(String path) {
       return new Call("GET", path, NOTHING, NOTHING);
@@ -142,13 +157,13 @@ final class VaultClient {
     }
   }
 
-  /** Asks one server, and the one that it sends us to; again if the token file has changed. */
+  /** Asks one server; again if it refuses the token and there is another one. */
   private VaultAnswer ask(URI address, Call call, long end) throws Failure, ProviderException {
-    try (Token token = Token.read(settings.token())) {
+    try (Token token = tokens.token(address, end)) {
       VaultAnswer answer = askWith(token, address, call, end);
       if (answer.status() == 403) {
-        try (Token now = Token.read(settings.token())) {
-          if (!now.isSameAs(token)) {
+        try (Token now = tokens.insteadOf(token, address, end)) {
+          if (now != null) {
             answer.close();
             return askWith(now, address, call, end);
           }
@@ -158,7 +173,8 @@ final class VaultClient {
     }
   }
 
-  private VaultAnswer askWith(Token token, URI address, Call call, long end)
+  /** Asks one server, and the one that it sends us to. */
+  VaultAnswer askWith(Token token, URI address, Call call, long end)
       throws Failure, ProviderException {
     VaultAnswer answer = exchange(token, address, call, end);
     String location = answer.location();
@@ -238,6 +254,7 @@ final class VaultClient {
   }
 
   private HttpRequest request(Token token, URI address, Call call) throws ProviderException {
+    token.requireAllowedAt(address);
     HttpRequest.Builder builder =
         HttpRequest.newBuilder(URI.create(address + "/v1/" + call.path))
             .method(
@@ -246,8 +263,10 @@ final class VaultClient {
                     ? BodyPublishers.noBody()
                     : BodyPublishers.ofByteArray(call.body))
             .header("Content-Type", "application/json")
-            .header("X-Vault-Request", "true")
-            .header("X-Vault-Token", token.headerFor(address));
+            .header("X-Vault-Request", "true");
+    if (!call.login) {
+      builder.header("X-Vault-Token", token.header());
+    }
     if (settings.namespace() != null) {
       builder.header("X-Vault-Namespace", settings.namespace());
     }

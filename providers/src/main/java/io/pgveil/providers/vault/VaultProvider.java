@@ -43,7 +43,7 @@ final class VaultProvider implements KeyProvider.Storing {
   VaultProvider(VaultSettings settings, Duration budget) {
     this.settings = settings;
     this.client = new VaultClient(settings, budget);
-    this.renewal = new TokenRenewal(client, settings);
+    this.renewal = new TokenRenewal(client);
   }
 
   @Override
@@ -222,6 +222,7 @@ final class VaultProvider implements KeyProvider.Storing {
   @Override
   public void close() {
     renewal.close();
+    client.tokens().close();
   }
 
   @Override

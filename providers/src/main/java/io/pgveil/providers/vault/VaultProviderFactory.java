@@ -26,12 +26,35 @@ public final class VaultProviderFactory implements KeyProviderFactory {
         VaultSettings.TOKEN_PATH,
         VaultSettings.CA_PATH,
         VaultSettings.NAMESPACE,
+        VaultSettings.ROLE_ID_PATH,
+        VaultSettings.SECRET_ID_PATH,
+        VaultSettings.APPROLE_PATH,
         VaultSettings.PLAIN_HTTP_HOST);
+  }
+
+  @Override
+  public List<String> positionalOptions() {
+    return List.of(
+        VaultSettings.URL,
+        VaultSettings.MOUNT_PATH,
+        VaultSettings.TOKEN_PATH,
+        VaultSettings.CA_PATH);
   }
 
   @Override
   public List<String> requiredOptions() {
     return List.of(VaultSettings.TOKEN_PATH, VaultSettings.URL, VaultSettings.MOUNT_PATH);
+  }
+
+  @Override
+  public List<String> requiredOptions(Map<String, String> given) {
+    return VaultSettings.logsIn(given)
+        ? List.of(
+            VaultSettings.ROLE_ID_PATH,
+            VaultSettings.SECRET_ID_PATH,
+            VaultSettings.URL,
+            VaultSettings.MOUNT_PATH)
+        : requiredOptions();
   }
 
   @Override

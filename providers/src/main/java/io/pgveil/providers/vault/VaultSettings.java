@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -22,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  * @param addresses of the servers, in the order in which they are tried; without a final slash
  * @param mount path of the engine, escaped for a URL
  * @param namespace null for the root namespace
- * @param token the file that holds the token
+ * @param credentials what makes the server answer
  * @param authorities the authorities that may sign the server's certificate, as PEM; null for those
  *     of the JDK
  * @param plainHosts hosts beside loopback that may be asked without TLS
@@ -31,16 +32,33 @@ record VaultSettings(
     List<URI> addresses,
     String mount,
     @Nullable String namespace,
-    PrivateFile token,
+    Credentials credentials,
     @Nullable PrivateFile authorities,
     List<String> plainHosts) {
+  /** Where the token of a request comes from. */
+  sealed interface Credentials {}
+
+  /** A file holds it. */
+  record TokenFile(PrivateFile file) implements Credentials {}
+
+  /**
+   * A login gives it.
+   *
+   * @param mount path of the authentication method, escaped for a URL
+   */
+  record AppRole(PrivateFile roleId, PrivateFile secretId, String mount) implements Credentials {}
+
   static final String URL = "url";
   static final String MOUNT_PATH = "mountPath";
   static final String TOKEN_PATH = "tokenPath";
   static final String CA_PATH = "caPath";
   static final String NAMESPACE = "namespace";
 
-  /** Not of pg_tde, which refuses a provider that has it. */
+  // those that follow are not of pg_tde, which refuses a provider that has one
+
+  static final String ROLE_ID_PATH = "roleIdPath";
+  static final String SECRET_ID_PATH = "secretIdPath";
+  static final String APPROLE_PATH = "approlePath";
   static final String PLAIN_HTTP_HOST = "plainHttpHost";
 
   private static final Pattern LOOPBACK = Pattern.compile("localhost|127(\\.\\d{1,3}){3}|\\[::1]");
@@ -55,7 +73,6 @@ record VaultSettings(
     if (addresses.isEmpty()) {
       throw refused(URL, "it holds no address");
     }
-    String mount = options.getOrDefault(MOUNT_PATH, "").replaceAll("^/+|/+$", "");
     String namespace = options.getOrDefault(NAMESPACE, "");
     if (!namespace.isEmpty() && !HEADER_TEXT.matcher(namespace).matches()) {
       throw refused(NAMESPACE, "it holds other characters than printable ASCII");
@@ -63,13 +80,45 @@ record VaultSettings(
     String authorities = options.getOrDefault(CA_PATH, "");
     return new VaultSettings(
         List.copyOf(addresses),
-        VaultPath.escape("mountPath", mount),
+        path(MOUNT_PATH, options.getOrDefault(MOUNT_PATH, "")),
         namespace.isEmpty() ? null : namespace,
-        file("token file", options.getOrDefault(TOKEN_PATH, ""), PrivateFile.SECRET, context),
+        credentials(options, context),
         authorities.isEmpty()
             ? null
             : file("certificate file", authorities, PrivateFile.TRUSTED, context),
         plainHosts);
+  }
+
+  /** Whether an option of the AppRole login is given. */
+  static boolean logsIn(Map<String, String> options) {
+    return Stream.of(ROLE_ID_PATH, SECRET_ID_PATH, APPROLE_PATH)
+        .anyMatch(name -> !options.getOrDefault(name, "").isEmpty());
+  }
+
+  private static Credentials credentials(Map<String, String> options, Context context)
+      throws ProviderException {
+    String token = options.getOrDefault(TOKEN_PATH, "");
+    if (!logsIn(options)) {
+      return new TokenFile(file("token file", token, PrivateFile.SECRET, context));
+    }
+    if (!token.isEmpty()) {
+      throw refused(
+          TOKEN_PATH,
+          "give it, or %s and %s for a login, not both".formatted(ROLE_ID_PATH, SECRET_ID_PATH));
+    }
+    String mount = options.getOrDefault(APPROLE_PATH, "");
+    return new AppRole(
+        file("role id file", options.getOrDefault(ROLE_ID_PATH, ""), PrivateFile.TRUSTED, context),
+        file(
+            "secret id file",
+            options.getOrDefault(SECRET_ID_PATH, ""),
+            PrivateFile.SECRET,
+            context),
+        path(APPROLE_PATH, mount.isEmpty() ? "approle" : mount));
+  }
+
+  private static String path(String option, String path) throws ProviderException {
+    return VaultPath.escape(option, path.replaceAll("^/+|/+$", ""));
   }
 
   private static List<String> list(String text) {

@@ -110,7 +110,7 @@ class VaultProviderTest {
             catchThrowableOfType(ProviderException.class, call), "nothing was thrown");
     StringWriter all = new StringWriter();
     e.printStackTrace(new PrintWriter(all));
-    assertThat(all.toString()).doesNotContain(TOKEN, "c2l4dGVlbiBieXRlcy4uLg==");
+    assertThat(all.toString()).doesNotContain(TOKEN, "3f1c", "c2l4dGVlbiBieXRlcy4uLg==");
     return e;
   }
 
@@ -340,6 +340,133 @@ class VaultProviderTest {
     assertThat(server.requests()).isEmpty();
     Files.writeString(token, TOKEN + " https://other.example\n" + server.url() + "/\n");
     assertThat(fetch(patient(server.url()))).isEqualTo(KEY);
+  }
+
+  private static final String SECRET_ID = "3f1c\"\\-secret-id";
+  private static final Script LOGIN =
+      says(200, "{\"auth\":{\"client_token\":\"" + TOKEN + "\",\"lease_duration\":3600}}");
+  private static final Script REFUSED = says(403, "{\"errors\":[\"permission denied\"]}");
+
+  private Map<String, String> login(String url) throws Exception {
+    Map<String, String> options = options(url);
+    options.remove("tokenPath");
+    for (String file : List.of("role", "secret")) {
+      Path path = temporary.resolve(file);
+      Files.writeString(path, file.equals("role") ? "the-role\n" : SECRET_ID + "\n");
+      mode(path, file.equals("role") ? "rw-r--r--" : "rw-------");
+      options.put(file + "IdPath", path.toString());
+    }
+    return options;
+  }
+
+  private VaultProvider withLogin(String url) throws Exception {
+    return provider(login(url), Duration.ofMinutes(5));
+  }
+
+  @Test
+  void aLoginGivesTheTokenOfManyRequests() throws Exception {
+    ScriptedServer server = server(LOGIN, key(KEY));
+    VaultProvider provider = withLogin(server.url());
+    assertThat(fetch(provider)).isEqualTo(KEY);
+    assertThat(fetch(provider)).isEqualTo(KEY);
+    assertThat(server.requests()).hasSize(3);
+    assertThat(server.requests().get(0))
+        .startsWith("POST /v1/auth/approle/login HTTP/1.1\r\n")
+        .doesNotContain("X-Vault-Token")
+        .endsWith("\r\n\r\n{\"role_id\":\"the-role\",\"secret_id\":\"3f1c\\\"\\\\-secret-id\"}");
+    assertThat(server.requests().get(2)).contains("\r\nX-Vault-Token: " + TOKEN + "\r\n");
+  }
+
+  @Test
+  void aTokenOfALoginThatIsRefusedIsReplacedOnce() throws Exception {
+    Map<String, String> options = login("https://127.0.0.1:1");
+    options.put("approlePath", "/team a/role/");
+    ScriptedServer server = server(LOGIN, key(KEY), REFUSED, says(503, SEALED), LOGIN, key(KEY));
+    options.put("url", server.url());
+    VaultProvider provider = provider(options, Duration.ofMinutes(5));
+    assertThat(fetch(provider)).isEqualTo(KEY);
+    assertThat(fetch(provider)).isEqualTo(KEY);
+    assertThat(server.requests().stream().map(r -> r.substring(0, r.indexOf(" HTTP"))))
+        .containsExactly(
+            "POST /v1/auth/team%20a/role/login",
+            "GET /v1/team%20a/kv/data/a%20key",
+            "GET /v1/team%20a/kv/data/a%20key",
+            "POST /v1/auth/team%20a/role/login",
+            "POST /v1/auth/team%20a/role/login",
+            "GET /v1/team%20a/kv/data/a%20key");
+
+    ScriptedServer forbidding = server(LOGIN, REFUSED, LOGIN, REFUSED);
+    assertThat(failure(() -> fetch(withLogin(forbidding.url()))).code()).isEqualTo(Code.REFUSED);
+    assertThat(forbidding.requests()).hasSize(4);
+  }
+
+  @Test
+  void aLoginThatFailsSaysWhyAndNoSecret() throws Exception {
+    for (String body :
+        List.of(
+            "{}",
+            "{\"auth\":{\"client_token\":null}}",
+            "{\"auth\":{\"client_token\":\"\"}}",
+            "{\"auth\":{\"client_token\":\"a\\r\\nb\"}}",
+            "{\"auth\":{\"client_token\":\"" + "x".repeat(8193) + "\"}}",
+            "<html>")) {
+      ScriptedServer server = server(says(200, body));
+      ProviderException e = failure(() -> fetch(withLogin(server.url())));
+      assertThat(e.code()).as(body).isEqualTo(Code.INVALID_RESPONSE);
+      assertThat(e).hasMessageContaining("POST /v1/auth/approle/login: returned");
+    }
+    ScriptedServer echo =
+        server(says(400, "{\"errors\":[\"no such id: 3f1c\\\"\\\\-secret-id\"]}"));
+    ProviderException e = failure(() -> fetch(withLogin(echo.url())));
+    assertThat(e.code()).isEqualTo(Code.REFUSED);
+    assertThat(e)
+        .hasMessageContaining("/v1/auth/approle/login: HTTP 400; the role id, the secret id or")
+        .hasMessageNotContaining("3f1c");
+  }
+
+  @Test
+  void aTokenFileAndALoginExcludeEachOther() throws Exception {
+    for (String option : List.of("roleIdPath", "secretIdPath", "approlePath")) {
+      Map<String, String> options = options("https://127.0.0.1:1");
+      options.put(option, "/x");
+      assertThat(failure(() -> provider(options, Duration.ofMinutes(1))))
+          .hasMessageContaining("option tokenPath")
+          .hasMessageContaining("roleIdPath and secretIdPath for a login, not both");
+    }
+    VaultProviderFactory factory = new VaultProviderFactory();
+    assertThat(factory.requiredOptions(Map.of("secretIdPath", "/x")))
+        .contains("roleIdPath", "secretIdPath")
+        .doesNotContain("tokenPath");
+    assertThat(factory.requiredOptions(Map.of())).contains("tokenPath");
+  }
+
+  /** Seen failing: {@code SECRET} as {@code TRUSTED} in VaultSettings; nothing was thrown. */
+  @Test
+  void hazard23_aSecretIdFileThatIsNotSafeIsRefused() throws Exception {
+    ScriptedServer server = server(LOGIN, key(KEY));
+    Map<String, String> options = login(server.url());
+    Path secret = temporary.resolve("secret");
+    for (String mode : List.of("rw-r-----", "rw--w----", "rw-r--r--")) {
+      mode(secret, mode);
+      ProviderException e = failure(() -> fetch(provider(options, Duration.ofMinutes(1))));
+      assertThat(e.code()).isEqualTo(Code.INSECURE);
+      assertThat(e).hasMessageContaining("secret id file \"" + secret + "\" is refused");
+    }
+    mode(secret, "rw-------");
+    Path role = temporary.resolve("role");
+    mode(role, "rw-rw-r--");
+    assertThat(failure(() -> fetch(provider(options, Duration.ofMinutes(1)))).code())
+        .isEqualTo(Code.INSECURE);
+    mode(role, "rw-r--r--");
+    Files.writeString(secret, SECRET_ID + "\nhttps://other.example\n");
+    assertThat(failure(() -> fetch(provider(options, Duration.ofMinutes(1)))))
+        .hasMessageContaining("does not allow its secret id to be sent to " + server.url());
+    Path inside = Files.createDirectory(temporary.resolve("cipher")).resolve("secret");
+    Files.copy(secret, inside);
+    options.put("secretIdPath", inside.toString());
+    assertThat(failure(() -> fetch(provider(options, Duration.ofMinutes(1)))).code())
+        .isEqualTo(Code.MISPLACED);
+    assertThat(server.requests()).isEmpty();
   }
 
   @Test

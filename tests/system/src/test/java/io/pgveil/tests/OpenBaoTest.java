@@ -323,6 +323,69 @@ class OpenBaoTest {
         .asLong();
   }
 
+  /** Options of a login instead of a token file. */
+  private String[] login(String mount, String secretId) throws Exception {
+    return new String[] {
+      "tokenPath",
+      "",
+      "approlePath",
+      mount,
+      "roleIdPath",
+      OpenBao.write(temporary.resolve("role-id"), server.roleId(mount)).toString(),
+      "secretIdPath",
+      OpenBao.write(temporary.resolve("secret-id"), secretId + "\n" + server.url()).toString()
+    };
+  }
+
+  @Test
+  void aLoginByAppRoleGivesAToken() throws Exception {
+    server.appRole("approle", "");
+    String[] login = login("approle", server.secretId("approle", 1));
+    // the default path
+    login[3] = "";
+    KeyProvider.Storing provider = provider(login);
+    provider.store(KeyName.of("by-role"), key(KEY_16));
+    assertThat(fetch(provider, "by-role")).as("by the same login").isEqualTo(key(KEY_16));
+
+    ProviderException e = failure(() -> provider(login).fetch(KeyName.of("by-role")));
+    assertThat(e.code()).isEqualTo(Code.REFUSED);
+    assertThat(e)
+        .hasMessageContaining(server.url() + " POST /v1/auth/approle/login: HTTP 400")
+        .hasMessageContaining("the secret id or approlePath is not valid");
+
+    // a new secret id needs no notice; a login of its own for each who opens the provider
+    String next = server.secretId("approle", 10);
+    OpenBao.write(temporary.resolve("secret-id"), next);
+    validate(login);
+    assertThat(fetch(provider(login), "by-role")).isEqualTo(key(KEY_16));
+    server.root("PUT", "sys/leases/revoke-prefix/auth/approle/login", "");
+    assertThat(fetch(provider, "by-role")).as("after a 403").isEqualTo(key(KEY_16));
+    assertThat(server.loginsLeft("approle", next)).isBetween(1, 7);
+  }
+
+  @Test
+  void aTokenOfALoginThatEndsIsReplaced() throws Exception {
+    String mount = "teams/short";
+    server.appRole(mount, ",\"token_ttl\":\"3s\",\"token_max_ttl\":\"3s\"");
+    String secretId = server.secretId(mount, 1000);
+    KeyProvider.Storing provider = provider(login(mount, secretId));
+    provider.store(KeyName.of("short"), key(KEY_16));
+    TestCluster.await("two more logins", () -> server.loginsLeft(mount, secretId) <= 997);
+    assertThat(fetch(provider, "short")).isEqualTo(key(KEY_16));
+  }
+
+  @Test
+  void aTokenOfALoginIsRenewed() throws Exception {
+    server.appRole("renewing", ",\"token_period\":\"1h\"");
+    String secretId = server.secretId("renewing", 10);
+    long before = server.count("update", "auth/token/renew-self");
+    KeyProvider.Storing provider = provider(login("renewing", secretId));
+    provider.store(KeyName.of("renewing"), key(KEY_16));
+    TestCluster.await(
+        "the token is renewed", () -> server.count("update", "auth/token/renew-self") > before);
+    assertThat(server.loginsLeft("renewing", secretId)).isEqualTo(9);
+  }
+
   @Test
   void aSealedServerIsWaitedForAndAStoppedOneIsNamed() throws Exception {
     KeyProvider.Storing provider = provider();

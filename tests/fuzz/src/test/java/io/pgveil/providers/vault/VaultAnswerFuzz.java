@@ -19,6 +19,13 @@ public final class VaultAnswerFuzz {
       if (answer.key() instanceof VaultAnswer.Key.Bytes key) {
         Violation.unless(key.bytes().length <= 96, "a key that is far too long");
       }
+      byte[] token = answer.token();
+      if (token != null) {
+        Violation.unless(token.length <= Token.MAX_SIZE, "a token that is far too long");
+        for (byte b : token) {
+          Violation.unless(b > ' ' && b < 127, "a token that is no header");
+        }
+      }
       answer.fields("/data/type", "/data/options/version", "/auth/lease_duration");
     } catch (IOException e) {
       Violation.unless(!answer.toString().isEmpty(), "no text");

@@ -307,6 +307,32 @@ class BadInputTest {
                           "path=" + inside,
                           cluster.root()));
             }));
+    Path nowhere = temporary.resolve("scratch/nowhere");
+    rows.add(
+        new Row(
+            "no keyring at the new place",
+            "change-key-provider",
+            ExitCode.KEYRING_MISSING,
+            nowhere,
+            b -> unchanged(() -> changeKeyProvider(b, nowhere))));
+    rows.add(
+        new Row(
+            "keyring of another cluster at the new place",
+            "change-key-provider",
+            ExitCode.PRINCIPAL_KEY_WRONG,
+            KEY,
+            b -> {
+              Path directory = b.directory("other");
+              Path other = directory.resolve("keyring");
+              Command.Result made =
+                  b.pgveil("init", directory.resolve("cipher"), "--keyring", other);
+              assertThat(made.code()).as(made.all()).isZero();
+              return unchanged(() -> changeKeyProvider(b, other));
+            }));
+  }
+
+  private static Command.Result changeKeyProvider(Bench b, Path keyring) throws Exception {
+    return b.pgveil("change-key-provider", "-D", cluster.root(), 1664, "keyring", "file", keyring);
   }
 
   /** {@code init} leaves nothing: with the directory made it works, as if it had not failed. */

@@ -1,6 +1,8 @@
 package io.pgveil.tests.command;
 
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -58,6 +60,13 @@ record UpDirectory(Path root) {
     } catch (AssertionError e) {
       up.close();
       throw e;
+    }
+  }
+
+  /** For a cluster that starts again: the usual port may be another test's by then. */
+  static int freePort() throws IOException {
+    try (ServerSocket any = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      return any.getLocalPort();
     }
   }
 

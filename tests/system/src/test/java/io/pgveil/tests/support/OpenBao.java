@@ -52,7 +52,7 @@ public final class OpenBao implements AutoCloseable {
 
   private final String program;
   private final Path directory;
-  private final int port;
+  private int port;
   private final HttpClient client;
   private Process process;
   private String rootToken = "";
@@ -66,7 +66,8 @@ public final class OpenBao implements AutoCloseable {
     shell(block("sh"));
     Files.writeString(
         directory.resolve("server.hcl"),
-        block("hcl").replace("8200", "" + port).replace("8201", "" + freePort()));
+        block("hcl").replace("8200", "" + port).replace("8201", "" + freePort())
+            + "audit \"file\" \"all\" {\n  options = { file_path = \"audit.log\" }\n}\n");
     client = HttpClient.newBuilder().sslContext(trusting(authorities())).build();
     process = run();
   }
@@ -232,6 +233,16 @@ public final class OpenBao implements AutoCloseable {
     await(503);
   }
 
+  /** As {@link #startAgain}, at another address. */
+  public void moveAndStartAgain() throws Exception {
+    Path configuration = directory.resolve("server.hcl");
+    int next = freePort();
+    Files.writeString(
+        configuration, Files.readString(configuration).replace(":" + port, ":" + next));
+    port = next;
+    startAgain();
+  }
+
   /** Makes an engine that is ready. */
   public void mount(String path, String definition) throws Exception {
     root("POST", "sys/mounts/" + path, definition);
@@ -251,6 +262,53 @@ public final class OpenBao implements AutoCloseable {
 
   public String token(String definition) throws Exception {
     return root("POST", "auth/token/create-orphan", definition).text("/auth/client_token");
+  }
+
+  /**
+   * Makes an AppRole whose tokens may do what the document says.
+   *
+   * @param definition more fields of the role, such as the time that its tokens live
+   */
+  public void appRole(String mount, String definition) throws Exception {
+    root("POST", "sys/auth/" + mount, "{\"type\":\"approle\"}");
+    root(
+        "POST",
+        "auth/" + mount + "/role/pgveil",
+        "{\"token_policies\":[\"pgveil\"],\"token_no_default_policy\":true" + definition + "}");
+  }
+
+  public String roleId(String mount) throws Exception {
+    return root("GET", "auth/" + mount + "/role/pgveil/role-id", "").text("/data/role_id");
+  }
+
+  /** A secret id for that many logins. */
+  public String secretId(String mount, int logins) throws Exception {
+    String uses = "{\"num_uses\":" + logins + "}";
+    return root("POST", "auth/" + mount + "/role/pgveil/secret-id", uses).text("/data/secret_id");
+  }
+
+  /** How many logins of a secret id are left. */
+  public int loginsLeft(String mount, String secretId) throws Exception {
+    String id = "{\"secret_id\":\"" + secretId + "\"}";
+    return root("POST", "auth/" + mount + "/role/pgveil/secret-id/lookup", id)
+        .body()
+        .at("/data/secret_id_num_uses")
+        .asInt();
+  }
+
+  /**
+   * How often something was done with success, by the server's audit log.
+   *
+   * @param operation {@code read} or {@code update}
+   */
+  public long count(String operation, String path) throws IOException {
+    try (Stream<String> lines = Files.lines(directory.resolve("audit.log"))) {
+      return lines
+          .filter(l -> l.contains("\"type\":\"response\"") && !l.contains("\"error\":"))
+          .filter(l -> l.contains("\"operation\":\"" + operation + "\""))
+          .filter(l -> l.contains("\"path\":\"" + path + "\""))
+          .count();
+    }
   }
 
   public String rootToken() {
