@@ -6,10 +6,9 @@ import io.pgveil.keys.KeyProviderFactory.Context;
 import io.pgveil.keys.PrivateFile;
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
+import io.pgveil.providers.Settings;
 import java.net.URI;
 import java.net.URISyntaxException;
-import java.nio.file.InvalidPathException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -47,9 +46,10 @@ record VaultSettings(
   private static final Pattern HEADER_TEXT = Pattern.compile("[!-~]+");
 
   static VaultSettings of(Map<String, String> options, Context context) throws ProviderException {
-    List<String> plainHosts = list(options.getOrDefault(PLAIN_HTTP_HOST, "").toLowerCase(ROOT));
+    List<String> plainHosts =
+        Settings.list(options.getOrDefault(PLAIN_HTTP_HOST, "").toLowerCase(ROOT));
     List<URI> addresses = new ArrayList<>();
-    for (String text : list(options.getOrDefault(URL, ""))) {
+    for (String text : Settings.list(options.getOrDefault(URL, ""))) {
       addresses.add(address(text, plainHosts));
     }
     if (addresses.isEmpty()) {
@@ -65,19 +65,12 @@ record VaultSettings(
         List.copyOf(addresses),
         VaultPath.escape("mountPath", mount),
         namespace.isEmpty() ? null : namespace,
-        file("token file", options.getOrDefault(TOKEN_PATH, ""), PrivateFile.SECRET, context),
+        Settings.file(
+            "token file", options.getOrDefault(TOKEN_PATH, ""), PrivateFile.SECRET, context),
         authorities.isEmpty()
             ? null
-            : file("certificate file", authorities, PrivateFile.TRUSTED, context),
+            : Settings.file("certificate file", authorities, PrivateFile.TRUSTED, context),
         plainHosts);
-  }
-
-  private static List<String> list(String text) {
-    return Pattern.compile(",")
-        .splitAsStream(text)
-        .map(String::strip)
-        .filter(item -> !item.isEmpty())
-        .toList();
   }
 
   /**
@@ -110,15 +103,6 @@ record VaultSettings(
               .formatted(uri, PLAIN_HTTP_HOST, name));
     }
     return uri;
-  }
-
-  private static PrivateFile file(String what, String path, int modes, Context context)
-      throws ProviderException {
-    try {
-      return new PrivateFile(what, Path.of(path), modes, context.forbiddenRoots());
-    } catch (InvalidPathException e) {
-      throw new ProviderException(Code.REFUSED, what + " is refused: its path holds a NUL", e);
-    }
   }
 
   private static ProviderException refused(String option, String reason) {
