@@ -1,7 +1,7 @@
 """PyKMIP as a peer for tests.
 
 server CONFIG LOG VERSIONS      serves until its standard input ends; VERSIONS as 1.4,2.0
-client HOST PORT CA CERT KEY    with one of
+client HOST PORT CA CERT KEY VERSION    with one of
     register NAME HEX           as pg_tde registers a key; prints its unique identifier
     find NAME                   prints of each match: identifier, key, algorithm, length, usage mask, state
     activate ID | destroy ID
@@ -11,6 +11,7 @@ client HOST PORT CA CERT KEY    with one of
 import os
 import sys
 import threading
+import types
 import warnings
 
 warnings.simplefilter("ignore")
@@ -35,8 +36,14 @@ def serve(config, log, versions):
 
     engine.KmipEngine.__init__ = limited
 
+    # no processes beside this one, which would outlive it: policies stay as they are
+    server.multiprocessing = types.SimpleNamespace(Manager=lambda: types.SimpleNamespace(dict=dict))
+    server.monitor.PolicyDirectoryMonitor = lambda *_: types.SimpleNamespace(
+        start=lambda: None, stop=lambda: None, join=lambda: None
+    )
+
     def end_with_parent():
-        sys.stdin.read()
+        os.read(0, 1)
         os._exit(0)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -44,9 +51,16 @@ def serve(config, log, versions):
     server.main()
 
 
-def talk(host, port, ca, cert, key, command, *args):
+def talk(host, port, ca, cert, key, version, command, *args):
     with pie.ProxyKmipClient(
-        hostname=host, port=int(port), ca=ca, cert=cert, key=key, ssl_version="PROTOCOL_TLSv1_2", config_file=os.devnull
+        hostname=host,
+        port=int(port),
+        ca=ca,
+        cert=cert,
+        key=key,
+        ssl_version="PROTOCOL_TLSv1_2",
+        config_file=os.devnull,
+        kmip_version=enums.KMIPVersion["KMIP_" + version.replace(".", "_")],
     ) as c:
         if command == "register":
             value = bytes.fromhex(args[1])
