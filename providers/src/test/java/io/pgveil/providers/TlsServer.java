@@ -52,7 +52,8 @@ public final class TlsServer implements AutoCloseable {
     Thread.ofPlatform().daemon().start(this::accept);
   }
 
-  private static KeyStore store(Path directory) throws Exception {
+  /** Makes {@code ca.pem} and {@code ca.key} of a directory, once. */
+  public static KeyStore store(Path directory) throws Exception {
     Path file = directory.resolve("server.p12");
     if (!Files.exists(file)) {
       Process keytool =

@@ -145,13 +145,14 @@ final class KmipProvider implements KeyProvider.Storing {
       throws ServerFailure, ProviderException, MalformedException {
     try (Answer answer = server.ask(Request.getState(server.version(), id))) {
       Failure failure = answer.failure();
-      if (failure != null) {
+      if (failure != null && failure.reason() != Failure.GENERAL_FAILURE) {
         LOG.warn(
-            "{}: {}: not known whether the key is deactivated",
+            "{}: not known whether the key is deactivated: {}",
             server.where(Operation.GET_ATTRIBUTES),
             failure.text());
         return State.UNKNOWN;
       }
+      require(server, Operation.GET_ATTRIBUTES, answer);
       return answer.state();
     }
   }

@@ -198,7 +198,7 @@ class PyKmipTest {
     assertThat(fetch(provider, longer.toString())).isEqualTo(key(KEY_16));
   }
 
-  /** Seen failing: without the second Locate of store; several of the nodes had stored a key. */
+  /** Seen failing: without the second Locate of store; two of the nodes had stored a key. */
   @Test
   void ofManyNodesThatStoreOneNameAtMostOneSucceeds() throws Exception {
     int nodes = 4;
@@ -255,7 +255,7 @@ class PyKmipTest {
     assertThat(fetch(provider, "two")).isEqualTo(key(KEY_16));
   }
 
-  /** Seen failing: requireUsable without newUse; nothing was thrown. */
+  /** Seen failing: requireUsable never refusing; nothing was thrown. */
   @Test
   void aRetiredKeyOpensWhatItProtectsAndNothingNew() throws Exception {
     KeyProvider.Storing provider = provider();
@@ -385,7 +385,7 @@ class PyKmipTest {
     assertThat(fetch(provider(), "by rsa")).isEqualTo(key(KEY_16));
   }
 
-  /** Seen failing: the modes of the key as of the certificate; the key was fetched. */
+  /** Seen failing: the modes of the key as of the certificate; nothing was thrown. */
   @Test
   void hazard23_credentialsThatOthersCanReachAreRefused() throws Exception {
     for (String[] file :
