@@ -120,7 +120,8 @@ record Answer(byte[] message, @Nullable Failure failure, Structure payload)
         item.find(Tag.RESULT_MESSAGE) == null ? "" : plain(item.text(Tag.RESULT_MESSAGE)));
   }
 
-  private static String plain(String text) {
+  /** What a server says, short enough for a message and without control characters. */
+  static String plain(String text) {
     String line = text.replaceAll("[\\p{Cntrl}\\s]+", " ").strip();
     return line.length() <= MAX_TEXT ? line : line.substring(0, MAX_TEXT) + "...";
   }

@@ -1,5 +1,7 @@
 package io.pgveil.providers.kmip;
 
+import static io.pgveil.providers.kmip.Answer.plain;
+
 import io.pgveil.keys.KeyMaterial;
 import io.pgveil.keys.KeyName;
 import io.pgveil.keys.KeyProvider;
@@ -111,7 +113,7 @@ final class KmipProvider implements KeyProvider.Storing {
                   throw new ProviderException(
                       Code.INVALID_KEY,
                       "%s \"%s\" (unique identifier %s): %s"
-                          .formatted(server.where(Operation.GET), name, id, k.reason()));
+                          .formatted(server.where(Operation.GET), name, plain(id), k.reason()));
             };
           }
         });
@@ -174,7 +176,7 @@ final class KmipProvider implements KeyProvider.Storing {
         Code.REFUSED,
         ("%s: several keys have the name \"%s\", with the unique identifiers %s: rename or destroy"
                 + " all but the right one")
-            .formatted(server.where(Operation.LOCATE), name, String.join(", ", ids)));
+            .formatted(server.where(Operation.LOCATE), name, plain(String.join(", ", ids))));
   }
 
   /** Stops unless the operation has succeeded. */
@@ -226,7 +228,7 @@ final class KmipProvider implements KeyProvider.Storing {
       throws ServerFailure, ProviderException, MalformedException {
     try (Answer answer = server.ask(Request.register(server.version(), name, key))) {
       require(server, Operation.REGISTER, answer);
-      LOG.debug("registered a key, unique identifier {}", answer.id());
+      LOG.debug("registered a key, unique identifier {}", plain(answer.id()));
     }
   }
 
@@ -256,7 +258,7 @@ final class KmipProvider implements KeyProvider.Storing {
       throw new ProviderException(
           Code.EXISTS,
           "%s: a key \"%s\" exists already, unique identifier %s"
-              .formatted(server.where(Operation.LOCATE), name, String.join(", ", others)));
+              .formatted(server.where(Operation.LOCATE), name, plain(String.join(", ", others))));
     }
   }
 
@@ -281,7 +283,7 @@ final class KmipProvider implements KeyProvider.Storing {
             Code.EXISTS,
             ("%s: two nodes have registered the key \"%s\" at the same time, and this one's, unique"
                     + " identifier %s, cannot be taken back (%s): destroy it")
-                .formatted(server.where(Operation.DESTROY), name, id, failure.text()));
+                .formatted(server.where(Operation.DESTROY), name, plain(id), failure.text()));
       }
     }
   }

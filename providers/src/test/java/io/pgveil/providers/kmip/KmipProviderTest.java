@@ -448,6 +448,17 @@ class KmipProviderTest {
     assertThat(patient(unknown).fetchForNewUse(NAME)).isPresent();
   }
 
+  @Test
+  void severalKeysAreNamedInOneLine() throws Exception {
+    Server server = new Server(ids("7\n", "8" + "x".repeat(999)), state(1));
+    ProviderException e = failure(() -> fetch(patient(server)));
+    assertThat(e.code()).isEqualTo(Code.REFUSED);
+    assertThat(String.valueOf(e.getMessage()))
+        .contains("several keys have the name \"a key, ö\", with the unique identifiers 7 , 8xx")
+        .doesNotContain("\n")
+        .hasSizeLessThan(600);
+  }
+
   @ParameterizedTest
   @ValueSource(ints = {5, 6})
   void aDestroyedKeyIsNone(int destroyed) throws Exception {
