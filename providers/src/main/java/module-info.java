@@ -7,5 +7,6 @@ module io.pgveil.providers {
   requires org.slf4j;
 
   provides io.pgveil.keys.KeyProviderFactory with
+      io.pgveil.providers.kmip.KmipProviderFactory,
       io.pgveil.providers.vault.VaultProviderFactory;
 }

@@ -18,6 +18,16 @@ public sealed interface KeyProvider extends AutoCloseable {
     Optional<KeyMaterial> fetch(KeyName name) throws ProviderException;
 
     /**
+     * The same, for a key that is about to protect something new.
+     *
+     * @throws ProviderException {@link ProviderException.Code#RETIRED} for one that the provider
+     *     still gives, but only for what it protects already
+     */
+    default Optional<KeyMaterial> fetchForNewUse(KeyName name) throws ProviderException {
+      return fetch(name);
+    }
+
+    /**
      * Stores a new key durably, and never replaces one: if there is a key of this name it fails
      * with {@link ProviderException.Code#EXISTS}, or, where it has the same bytes, may do nothing.
      *

@@ -168,12 +168,23 @@ public final class PrincipalKeys {
 
   /** Asks a provider; the result has a name and 16 or 32 bytes. */
   Optional<KeyMaterial> fetch(KeyProvider provider, KeyName name) throws ProviderException {
+    return fetch(provider, name, false);
+  }
+
+  /** See {@link #fetch(KeyProvider, KeyName)} and {@link KeyProvider.Storing#fetchForNewUse}. */
+  Optional<KeyMaterial> fetchForNewUse(KeyProvider provider, KeyName name)
+      throws ProviderException {
+    return fetch(provider, name, true);
+  }
+
+  private Optional<KeyMaterial> fetch(KeyProvider provider, KeyName name, boolean newUse)
+      throws ProviderException {
     if (!(provider instanceof KeyProvider.Storing storing)) {
       throw new ProviderException(
           ProviderException.Code.UNAVAILABLE, "the provider does not hand keys out");
     }
     fetches.incrementAndGet();
-    Optional<KeyMaterial> material = storing.fetch(name);
+    Optional<KeyMaterial> material = newUse ? storing.fetchForNewUse(name) : storing.fetch(name);
     if (material.isPresent()) {
       int size = material.get().bytes().length;
       if (size != 16 && size != 32) {

@@ -19,6 +19,8 @@ public final class ProviderException extends Exception {
     CORRUPTED("Data corrupted"),
     /** The key to be stored exists. */
     EXISTS("Invalid key"),
+    /** The key may protect nothing new: it is deactivated or compromised. */
+    RETIRED("Invalid key"),
     /** The keyring or credential is refused for its owner or mode. */
     INSECURE("Resource not available"),
     /** The keyring or credential lies where the encrypted data lies. */

@@ -107,7 +107,7 @@ public final class ProviderHealth {
   /** Whether it says something of the provider, and not of what was asked. */
   private static boolean isFailure(ProviderException.Code code) {
     return switch (code) {
-      case EXISTS, INVALID_KEY -> false;
+      case EXISTS, INVALID_KEY, RETIRED -> false;
       case UNAVAILABLE,
           REFUSED,
           INVALID_RESPONSE,
@@ -139,6 +139,11 @@ public final class ProviderHealth {
     @Override
     public Optional<KeyMaterial> fetch(KeyName name) throws ProviderException {
       return observe(record, () -> provider.fetch(name));
+    }
+
+    @Override
+    public Optional<KeyMaterial> fetchForNewUse(KeyName name) throws ProviderException {
+      return observe(record, () -> provider.fetchForNewUse(name));
     }
 
     @Override

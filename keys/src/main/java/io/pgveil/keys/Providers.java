@@ -159,7 +159,7 @@ final class Providers implements AutoCloseable {
         switch (e.code()) {
           case INSECURE, MISPLACED -> Kind.INSECURE;
           case CORRUPTED -> Kind.CORRUPTED;
-          case EXISTS -> Kind.REFUSED;
+          case EXISTS, RETIRED -> Kind.REFUSED;
           case UNAVAILABLE, REFUSED, MISSING, NO_SPACE, INVALID_RESPONSE, INVALID_KEY ->
               Kind.PROVIDER_FAILED;
         };

@@ -103,7 +103,7 @@ public record SetKey(
       throws KeyException {
     Optional<KeyMaterial> found;
     try {
-      found = directory.principalKeys().fetch(directory.providers().open(provider), name);
+      found = directory.principalKeys().fetchForNewUse(directory.providers().open(provider), name);
     } catch (ProviderException e) {
       throw PrincipalKeys.retrievalFailed(name.toString(), provider, scope, e);
     }

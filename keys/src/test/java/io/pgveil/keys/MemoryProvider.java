@@ -1,9 +1,11 @@
 package io.pgveil.keys;
 
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -12,6 +14,7 @@ import org.jspecify.annotations.Nullable;
 final class MemoryProvider implements KeyProviderFactory, KeyProvider.Storing {
   final Map<KeyName, byte[]> keys = new HashMap<>();
   final AtomicInteger fetches = new AtomicInteger();
+  final Set<KeyName> retired = new HashSet<>();
   volatile @Nullable ProviderException failure;
 
   /** Told of each call before it does something, and again when a key was stored. */
@@ -69,6 +72,14 @@ final class MemoryProvider implements KeyProviderFactory, KeyProvider.Storing {
     fail();
     byte[] key = keys.get(name);
     return key == null ? Optional.empty() : Optional.of(new KeyMaterial(name, key.clone()));
+  }
+
+  @Override
+  public synchronized Optional<KeyMaterial> fetchForNewUse(KeyName name) throws ProviderException {
+    if (retired.contains(name)) {
+      throw new ProviderException(ProviderException.Code.RETIRED, name + " is retired");
+    }
+    return fetch(name);
   }
 
   @Override

@@ -305,6 +305,23 @@ class OperationsTest {
   }
 
   @Test
+  void aRetiredKeyServesButIsNotSet() throws KeyException {
+    Cluster.set(d, Cluster.DB, "k1");
+    d.close();
+    cluster.memory.retired.add(KeyName.of("k1"));
+    d = cluster.open();
+    new VerifyKey(Cluster.DB).run(d);
+    assertThat(failure(() -> Cluster.set(d, Scope.SERVER, "k1")))
+        .isInstanceOfSatisfying(
+            KeyException.class,
+            e ->
+                assertThat(((ProviderException) Objects.requireNonNull(e.getCause())).code())
+                    .isEqualTo(ProviderException.Code.RETIRED))
+        .hasMessageContaining("k1 is retired");
+    assertThat(d.walKeys().header()).isNull();
+  }
+
+  @Test
   void aDatabaseTakesTheDefaultKeyOverWhenItNeedsOne() throws KeyException {
     refuses(
         Kind.NOT_CONFIGURED,

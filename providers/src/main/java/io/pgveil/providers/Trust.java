@@ -4,15 +4,16 @@ import io.pgveil.keys.PrivateFile;
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
 import java.io.ByteArrayInputStream;
-import java.io.EOFException;
 import java.io.IOException;
-import java.net.SocketException;
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
-import java.security.cert.Certificate;
+import java.security.cert.CertificateException;
 import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.util.List;
+import javax.net.ssl.KeyManager;
 import javax.net.ssl.SSLContext;
-import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLParameters;
 import javax.net.ssl.TrustManagerFactory;
 import org.jspecify.annotations.Nullable;
 
@@ -26,47 +27,58 @@ public final class Trust {
    * For connections to a server whose certificate one of them has signed.
    *
    * @param authorities PEM file, null for the JDK's own list
+   * @param client what we show to the server, null for nothing
    */
-  public static SSLContext context(@Nullable PrivateFile authorities) throws ProviderException {
+  public static SSLContext context(
+      @Nullable PrivateFile authorities, @Nullable ClientCertificate client)
+      throws ProviderException {
+    KeyManager[] identity = client == null ? null : new KeyManager[] {client.keyManager()};
     try {
       KeyStore store = null;
       if (authorities != null) {
         store = KeyStore.getInstance("PKCS12");
         store.load(null, null);
         int n = 0;
-        for (Certificate c :
-            CertificateFactory.getInstance("X.509")
-                .generateCertificates(new ByteArrayInputStream(authorities.read(MAX_SIZE)))) {
+        for (X509Certificate c : certificates(authorities)) {
           store.setCertificateEntry("ca" + n++, c);
-        }
-        if (n == 0) {
-          throw new ProviderException(
-              Code.REFUSED, authorities + " is refused: it holds no certificate (PEM)");
         }
       }
       TrustManagerFactory trust = TrustManagerFactory.getInstance("PKIX");
       trust.init(store);
       SSLContext context = SSLContext.getInstance("TLS");
-      context.init(null, trust.getTrustManagers(), null);
+      context.init(identity, trust.getTrustManagers(), null);
       return context;
     } catch (GeneralSecurityException | IOException e) {
-      throw new ProviderException(
-          Code.REFUSED,
-          (authorities == null ? "the JDK's list of authorities" : authorities.toString())
-              + " is refused: it cannot be read as certificates",
-          e);
+      throw unreadable(authorities == null ? "the JDK's list of authorities" : authorities, e);
     }
   }
 
-  /** Whether a connection failed because of what the peer is, which time does not mend. */
-  public static boolean isRefusal(Throwable failure) {
-    boolean tls = false;
-    for (Throwable e = failure; e != null; e = e.getCause()) {
-      if (e instanceof SocketException || e instanceof EOFException) {
-        return false;
+  /** Versions of TLS that are spoken. */
+  public static SSLParameters parameters() {
+    return new SSLParameters(null, new String[] {"TLSv1.3", "TLSv1.2"});
+  }
+
+  /** All of a PEM file, at least one. */
+  static List<X509Certificate> certificates(PrivateFile file) throws ProviderException {
+    try {
+      List<X509Certificate> all =
+          CertificateFactory.getInstance("X.509")
+              .generateCertificates(new ByteArrayInputStream(file.read(MAX_SIZE)))
+              .stream()
+              .map(X509Certificate.class::cast)
+              .toList();
+      if (all.isEmpty()) {
+        throw new ProviderException(
+            Code.REFUSED, file + " is refused: it holds no certificate (PEM)");
       }
-      tls |= e instanceof SSLException;
+      return all;
+    } catch (CertificateException e) {
+      throw unreadable(file, e);
     }
-    return tls;
+  }
+
+  private static ProviderException unreadable(Object what, Exception cause) {
+    return new ProviderException(
+        Code.REFUSED, what + " is refused: it cannot be read as certificates", cause);
   }
 }

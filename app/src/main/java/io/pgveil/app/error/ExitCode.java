@@ -82,9 +82,9 @@ public enum ExitCode {
       "see the reason; nothing was changed"),
   PROVIDER_REFUSED(
       29,
-      "a key provider cannot be used with its settings: address, certificate, token or what the token"
-          + " allows",
-      "see the reason; put a valid token into its file, or correct the settings with"
+      "a key provider cannot be used with its settings: address, certificates, token or what these"
+          + " allow",
+      "see the reason; put a valid token or certificate into its file, or correct the settings with"
           + " 'pgveil provider change'"),
 
   CIPHER_DIR_MISSING(

@@ -87,7 +87,7 @@ final class Failures {
             case MISPLACED -> ExitCode.KEYRING_INSIDE;
             case CORRUPTED, INVALID_KEY -> ExitCode.KEYRING_DAMAGED;
             case NO_SPACE -> ExitCode.DISK_FULL;
-            case EXISTS -> ExitCode.KEY_REFUSED;
+            case EXISTS, RETIRED -> ExitCode.KEY_REFUSED;
             case MISSING -> ExitCode.KEYRING_MISSING;
             case REFUSED -> ExitCode.PROVIDER_REFUSED;
             case UNAVAILABLE, INVALID_RESPONSE -> ExitCode.PROVIDER_UNREACHABLE;

@@ -5,8 +5,8 @@ import static java.nio.charset.StandardCharsets.US_ASCII;
 import io.pgveil.keys.PrivateFile;
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
+import io.pgveil.providers.ServerFailure;
 import io.pgveil.providers.vault.VaultClient.Call;
-import io.pgveil.providers.vault.VaultClient.Failure;
 import java.io.IOException;
 import java.net.URI;
 import java.nio.ByteBuffer;
@@ -23,10 +23,10 @@ sealed interface TokenSource extends AutoCloseable {
    * @param address where a login goes, if one is needed
    * @param end of the time for it, as of {@link System#nanoTime}
    */
-  Token token(URI address, long end) throws Failure, ProviderException;
+  Token token(URI address, long end) throws ServerFailure, ProviderException;
 
   /** Another one than a token that a server has refused; null if there is none. */
-  @Nullable Token insteadOf(Token refused, URI address, long end) throws Failure, ProviderException;
+  @Nullable Token insteadOf(Token refused, URI address, long end) throws ServerFailure, ProviderException;
 
   /** Tells the token from others without keeping it; empty if there is none. */
   byte[] fingerprint() throws ProviderException;
@@ -97,7 +97,7 @@ sealed interface TokenSource extends AutoCloseable {
     }
 
     @Override
-    public synchronized Token token(URI address, long end) throws Failure, ProviderException {
+    public synchronized Token token(URI address, long end) throws ServerFailure, ProviderException {
       Token present = token;
       if (present == null) {
         present = login(address, end);
@@ -112,14 +112,14 @@ sealed interface TokenSource extends AutoCloseable {
 
     @Override
     public synchronized Token insteadOf(Token refused, URI address, long end)
-        throws Failure, ProviderException {
+        throws ServerFailure, ProviderException {
       if (token != null && token.isSameAs(refused)) {
         replace();
       }
       return token(address, end);
     }
 
-    private Token login(URI address, long end) throws Failure, ProviderException {
+    private Token login(URI address, long end) throws ServerFailure, ProviderException {
       byte[] body = {};
       byte[] secret = {};
       try (Token roleId = Token.read(role.roleId());

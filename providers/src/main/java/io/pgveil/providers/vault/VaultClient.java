@@ -5,59 +5,40 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
+import io.pgveil.providers.Failover;
+import io.pgveil.providers.ServerFailure;
 import io.pgveil.providers.Trust;
-import java.net.ConnectException;
 import java.net.URI;
 import java.net.http.HttpClient;
-import java.net.http.HttpConnectTimeoutException;
 import java.net.http.HttpRequest;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
-import java.nio.channels.UnresolvedAddressException;
-import java.security.SecureRandom;
 import java.time.Duration;
-import java.util.LinkedHashMap;
-import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import javax.net.ssl.SSLException;
-import javax.net.ssl.SSLParameters;
-import org.jspecify.annotations.Nullable;
 
 /**
- * Sends requests to the first server that can answer them.
- *
- * <p>An address that cannot be reached, or whose server is sealed, standing by or overloaded, is
- * followed by the next; when all have failed so, they are asked again after a pause, until the time
- * is up. Each pause is random, so that many databases do not come back at the same instant.
+ * Sends requests to the first server that can answer them: one that is not sealed, standing by or
+ * overloaded.
  *
  * <p>Every request has an HTTP client of its own, which is shut down with it: one that lives on
  * keeps what it has received, keys too, in its buffers. Requests are rare.
  */
 final class VaultClient {
-  /** For one call, with all its repetitions. */
-  static final Duration BUDGET = Duration.ofSeconds(10);
-
   private static final Duration CONNECT = Duration.ofSeconds(3);
   private static final Duration ANSWER = Duration.ofSeconds(5);
-  private static final long FIRST_PAUSE_MS = 100;
-  private static final long LONGEST_PAUSE_MS = 2000;
   private static final int MAX_BODY = 256 << 10;
 
   private final VaultSettings settings;
-  private final Duration budget;
-  private final SecureRandom random = new SecureRandom();
+  private final Failover<URI> servers;
   private final TokenSource tokens;
-
-  /** The address that has answered last. */
-  private volatile int preferred;
 
   VaultClient(VaultSettings settings, Duration budget) {
     this.settings = settings;
-    this.budget = budget;
+    this.servers = new Failover<>(settings.addresses(), budget);
     this.tokens =
         switch (settings.credentials()) {
           case VaultSettings.TokenFile t -> new TokenSource.File(t.file());
@@ -67,17 +48,6 @@ final class VaultClient {
 
   TokenSource tokens() {
     return tokens;
-  }
-
-  /** A request that failed at one address. */
-  static final class Failure extends Exception {
-    private static final long serialVersionUID = 1L;
-    final boolean passing;
-
-    Failure(String message, boolean passing, @Nullable Throwable cause) {
-      super(message, cause);
-      this.passing = passing;
-    }
   }
 
   /**
@@ -109,56 +79,11 @@ final class VaultClient {
    * @throws ProviderException if there is none; it tells what each address said last
    */
   VaultAnswer call(Call call) throws ProviderException {
-    long end = System.nanoTime() + budget.toNanos();
-    long pause = FIRST_PAUSE_MS;
-    Map<URI, String> failures = new LinkedHashMap<>();
-    Throwable cause = null;
-    while (true) {
-      boolean passing = false;
-      int first = preferred;
-      int n = settings.addresses().size();
-      for (int i = 0; i < n; i++) {
-        int index = (first + i) % n;
-        URI address = settings.addresses().get(index);
-        try {
-          VaultAnswer answer = ask(address, call, end);
-          preferred = index;
-          return answer;
-        } catch (Failure e) {
-          passing |= e.passing;
-          if (System.nanoTime() - end < 0 || !failures.containsKey(address)) {
-            // a last attempt that had no time tells less than the one before
-            failures.put(address, String.valueOf(e.getMessage()));
-            cause = e.getCause();
-          }
-        }
-      }
-      long wait = pause / 2 + random.nextLong(pause / 2 + 1);
-      if (!passing || System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(wait) - end >= 0) {
-        String message = String.join("; ", failures.values());
-        throw passing
-            ? new ProviderException(
-                Code.UNAVAILABLE,
-                message + " (tried for %d s)".formatted(budget.toSeconds()),
-                cause)
-            : new ProviderException(Code.REFUSED, message, cause);
-      }
-      sleep(wait);
-      pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
-    }
-  }
-
-  private static void sleep(long millis) throws ProviderException {
-    try {
-      Thread.sleep(millis);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new ProviderException(Code.UNAVAILABLE, "interrupted", e);
-    }
+    return servers.call((address, end) -> ask(address, call, end));
   }
 
   /** Asks one server; again if it refuses the token and there is another one. */
-  private VaultAnswer ask(URI address, Call call, long end) throws Failure, ProviderException {
+  private VaultAnswer ask(URI address, Call call, long end) throws ServerFailure, ProviderException {
     try (Token token = tokens.token(address, end)) {
       VaultAnswer answer = askWith(token, address, call, end);
       if (answer.status() == 403) {
@@ -175,7 +100,7 @@ final class VaultClient {
 
   /** Asks one server, and the one that it sends us to. */
   VaultAnswer askWith(Token token, URI address, Call call, long end)
-      throws Failure, ProviderException {
+      throws ServerFailure, ProviderException {
     VaultAnswer answer = exchange(token, address, call, end);
     String location = answer.location();
     if (answer.status() / 100 == 3 && location != null) {
@@ -188,14 +113,14 @@ final class VaultClient {
     }
     String reason = answer.reason();
     answer.close();
-    throw new Failure(reason, true, null);
+    throw new ServerFailure(reason, true, null);
   }
 
   /** Its address, if it is asked for the same thing there. */
-  private URI activeServer(String location, Call call) throws Failure, ProviderException {
+  private URI activeServer(String location, Call call) throws ServerFailure, ProviderException {
     String suffix = "/v1/" + call.path;
     if (!location.endsWith(suffix)) {
-      throw new Failure(
+      throw new ServerFailure(
           call + ": redirected to another place; name the server itself", false, null);
     }
     return VaultSettings.address(
@@ -208,7 +133,7 @@ final class VaultClient {
   }
 
   private VaultAnswer exchange(Token token, URI address, Call call, long end)
-      throws Failure, ProviderException {
+      throws ServerFailure, ProviderException {
     long left = Math.clamp(end - System.nanoTime(), 1, ANSWER.toNanos());
     HttpRequest request = request(token, address, call);
     HttpClient client =
@@ -217,8 +142,8 @@ final class VaultClient {
             .connectTimeout(CONNECT)
             .followRedirects(HttpClient.Redirect.NEVER)
             .proxy(HttpClient.Builder.NO_PROXY)
-            .sslContext(Trust.context(settings.authorities()))
-            .sslParameters(new SSLParameters(null, new String[] {"TLSv1.3", "TLSv1.2"}))
+            .sslContext(Trust.context(settings.authorities(), null))
+            .sslParameters(Trust.parameters())
             .build();
     CompletableFuture<HttpResponse<byte[]>> future =
         client.sendAsync(request, BodyHandlers.limiting(BodyHandlers.ofByteArray(), MAX_BODY));
@@ -239,11 +164,10 @@ final class VaultClient {
       }
       return answer;
     } catch (TimeoutException e) {
-      throw new Failure(address + " " + call + ": no answer in time", true, e);
+      throw new ServerFailure(address + " " + call + ": no answer in time", true, e);
     } catch (ExecutionException e) {
       Throwable cause = e.getCause() == null ? e : e.getCause();
-      throw new Failure(
-          address + " " + call + ": " + describe(cause), !Trust.isRefusal(cause), cause);
+      throw ServerFailure.of(address + " " + call, cause);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new ProviderException(Code.UNAVAILABLE, address + ": interrupted", e);
@@ -271,19 +195,5 @@ final class VaultClient {
       builder.header("X-Vault-Namespace", settings.namespace());
     }
     return builder.build();
-  }
-
-  /** The innermost reason: the classes around it say little. */
-  private static String describe(Throwable failure) {
-    String text = null;
-    for (Throwable e = failure; e != null; e = e.getCause()) {
-      text = e instanceof UnresolvedAddressException ? "unknown host" : text;
-      text = e.getMessage() == null ? text : e.getMessage();
-    }
-    String what =
-        failure instanceof ConnectException || failure instanceof HttpConnectTimeoutException
-            ? "cannot connect"
-            : failure instanceof SSLException ? "TLS" : "no answer";
-    return text == null ? what : what + ": " + text;
   }
 }

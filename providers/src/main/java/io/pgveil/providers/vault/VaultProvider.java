@@ -7,6 +7,7 @@ import io.pgveil.keys.KeyName;
 import io.pgveil.keys.KeyProvider;
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
+import io.pgveil.providers.Failover;
 import io.pgveil.providers.vault.VaultClient.Call;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -37,7 +38,7 @@ final class VaultProvider implements KeyProvider.Storing {
   private final TokenRenewal renewal;
 
   VaultProvider(VaultSettings settings) {
-    this(settings, VaultClient.BUDGET);
+    this(settings, Failover.BUDGET);
   }
 
   VaultProvider(VaultSettings settings, Duration budget) {

@@ -6,10 +6,9 @@ import io.pgveil.keys.KeyProviderFactory.Context;
 import io.pgveil.keys.PrivateFile;
 import io.pgveil.keys.ProviderException;
 import io.pgveil.keys.ProviderException.Code;
+import io.pgveil.providers.Settings;
 import java.net.URI;
 import java.net.URISyntaxException;
-import java.nio.file.InvalidPathException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -65,9 +64,10 @@ record VaultSettings(
   private static final Pattern HEADER_TEXT = Pattern.compile("[!-~]+");
 
   static VaultSettings of(Map<String, String> options, Context context) throws ProviderException {
-    List<String> plainHosts = list(options.getOrDefault(PLAIN_HTTP_HOST, "").toLowerCase(ROOT));
+    List<String> plainHosts =
+        Settings.list(options.getOrDefault(PLAIN_HTTP_HOST, "").toLowerCase(ROOT));
     List<URI> addresses = new ArrayList<>();
-    for (String text : list(options.getOrDefault(URL, ""))) {
+    for (String text : Settings.list(options.getOrDefault(URL, ""))) {
       addresses.add(address(text, plainHosts));
     }
     if (addresses.isEmpty()) {
@@ -85,7 +85,7 @@ record VaultSettings(
         credentials(options, context),
         authorities.isEmpty()
             ? null
-            : file("certificate file", authorities, PrivateFile.TRUSTED, context),
+            : Settings.file("certificate file", authorities, PrivateFile.TRUSTED, context),
         plainHosts);
   }
 
@@ -99,7 +99,7 @@ record VaultSettings(
       throws ProviderException {
     String token = options.getOrDefault(TOKEN_PATH, "");
     if (!logsIn(options)) {
-      return new TokenFile(file("token file", token, PrivateFile.SECRET, context));
+      return new TokenFile(Settings.file("token file", token, PrivateFile.SECRET, context));
     }
     if (!token.isEmpty()) {
       throw refused(
@@ -108,8 +108,8 @@ record VaultSettings(
     }
     String mount = options.getOrDefault(APPROLE_PATH, "");
     return new AppRole(
-        file("role id file", options.getOrDefault(ROLE_ID_PATH, ""), PrivateFile.TRUSTED, context),
-        file(
+        Settings.file("role id file", options.getOrDefault(ROLE_ID_PATH, ""), PrivateFile.TRUSTED, context),
+        Settings.file(
             "secret id file",
             options.getOrDefault(SECRET_ID_PATH, ""),
             PrivateFile.SECRET,
@@ -119,14 +119,6 @@ record VaultSettings(
 
   private static String path(String option, String path) throws ProviderException {
     return VaultPath.escape(option, path.replaceAll("^/+|/+$", ""));
-  }
-
-  private static List<String> list(String text) {
-    return Pattern.compile(",")
-        .splitAsStream(text)
-        .map(String::strip)
-        .filter(item -> !item.isEmpty())
-        .toList();
   }
 
   /**
@@ -159,15 +151,6 @@ record VaultSettings(
               .formatted(uri, PLAIN_HTTP_HOST, name));
     }
     return uri;
-  }
-
-  private static PrivateFile file(String what, String path, int modes, Context context)
-      throws ProviderException {
-    try {
-      return new PrivateFile(what, Path.of(path), modes, context.forbiddenRoots());
-    } catch (InvalidPathException e) {
-      throw new ProviderException(Code.REFUSED, what + " is refused: its path holds a NUL", e);
-    }
   }
 
   private static ProviderException refused(String option, String reason) {

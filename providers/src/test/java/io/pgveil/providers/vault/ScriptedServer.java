@@ -2,29 +2,17 @@ package io.pgveil.providers.vault;
 
 import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static java.nio.charset.StandardCharsets.UTF_8;
-import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.IOException;
+import io.pgveil.providers.TlsServer;
 import java.io.InputStream;
 import java.io.OutputStream;
-import java.io.UncheckedIOException;
-import java.net.InetAddress;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
-import java.security.KeyStore;
 import java.util.Base64;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import javax.net.ssl.KeyManagerFactory;
-import javax.net.ssl.SSLContext;
-import javax.net.ssl.SSLServerSocket;
-import javax.net.ssl.SSLSocket;
 
 /**
  * A TLS server that answers each request by the next of its scripts, and the last one for ever: for
@@ -41,89 +29,34 @@ final class ScriptedServer implements AutoCloseable {
 
   private final LinkedBlockingQueue<Script> scripts = new LinkedBlockingQueue<>();
   private final List<String> requests = new CopyOnWriteArrayList<>();
-  private final CountDownLatch closed = new CountDownLatch(1);
-  private final SSLServerSocket socket;
+  private final TlsServer server;
 
   ScriptedServer(Path directory, Script... scripts) throws Exception {
     this.scripts.addAll(List.of(scripts));
-    KeyManagerFactory keys = KeyManagerFactory.getInstance("PKIX");
-    keys.init(store(directory), "changeit".toCharArray());
-    SSLContext context = SSLContext.getInstance("TLS");
-    context.init(keys.getKeyManagers(), null, null);
-    socket =
-        (SSLServerSocket)
-            context
-                .getServerSocketFactory()
-                .createServerSocket(0, 10, InetAddress.getLoopbackAddress());
-    Thread.ofPlatform().daemon().start(this::accept);
+    server = new TlsServer(directory, this::serve);
   }
 
-  /** Makes certificate and {@code ca.pem} of a directory, once. */
-  private static KeyStore store(Path directory) throws Exception {
-    Path file = directory.resolve("server.p12");
-    if (!Files.exists(file)) {
-      Process keytool =
-          new ProcessBuilder(
-                  ("%s -genkeypair -alias server -keyalg EC -groupname secp256r1 -dname CN=scripted"
-                          + " -ext san=ip:127.0.0.1 -storepass changeit -keystore server.p12")
-                      .formatted(Path.of(System.getProperty("java.home"), "bin/keytool"))
-                      .split(" "))
-              .directory(directory.toFile())
-              .redirectErrorStream(true)
-              .start();
-      String output = new String(keytool.getInputStream().readAllBytes(), UTF_8);
-      assertThat(keytool.waitFor()).as(output).isZero();
-    }
-    KeyStore store = KeyStore.getInstance(file.toFile(), "changeit".toCharArray());
-    Path pem = directory.resolve("ca.pem");
-    Files.writeString(
-        pem,
-        "-----BEGIN CERTIFICATE-----\n"
-            + Base64.getMimeEncoder().encodeToString(store.getCertificate("server").getEncoded())
-            + "\n-----END CERTIFICATE-----\n");
-    Files.setPosixFilePermissions(pem, PosixFilePermissions.fromString("rw-r--r--"));
-    return store;
-  }
-
-  private void accept() {
-    while (true) {
-      try {
-        SSLSocket connection = (SSLSocket) socket.accept();
-        Thread.ofPlatform().daemon().start(() -> serve(connection));
-      } catch (IOException e) {
+  private void serve(InputStream in, OutputStream out) throws Exception {
+    StringBuilder request = new StringBuilder();
+    while (request.indexOf("\r\n\r\n") < 0) {
+      int b = in.read();
+      if (b < 0) {
         return;
       }
+      request.append((char) b);
     }
-  }
-
-  private void serve(SSLSocket connection) {
-    try (connection) {
-      InputStream in = connection.getInputStream();
-      StringBuilder request = new StringBuilder();
-      while (request.indexOf("\r\n\r\n") < 0) {
-        int b = in.read();
-        if (b < 0) {
-          return;
-        }
-        request.append((char) b);
-      }
-      Matcher length = LENGTH.matcher(request);
-      if (length.find()) {
-        request.append(new String(in.readNBytes(Integer.parseInt(length.group(1))), ISO_8859_1));
-      }
-      if (request.indexOf("/auth/token/") > 0) {
-        // the renewal comes when it likes
-        says(404, "{}").answer(connection.getOutputStream());
-        return;
-      }
-      requests.add(request.toString());
-      Script script = scripts.size() > 1 ? scripts.remove() : scripts.element();
-      script.answer(connection.getOutputStream());
-    } catch (IOException e) {
-      // the client has gone away
-    } catch (Exception e) {
-      throw new AssertionError(e);
+    Matcher length = LENGTH.matcher(request);
+    if (length.find()) {
+      request.append(new String(in.readNBytes(Integer.parseInt(length.group(1))), ISO_8859_1));
     }
+    if (request.indexOf("/auth/token/") > 0) {
+      // the renewal comes when it likes
+      says(404, "{}").answer(out);
+      return;
+    }
+    requests.add(request.toString());
+    Script script = scripts.size() > 1 ? scripts.remove() : scripts.element();
+    script.answer(out);
   }
 
   /** An HTTP answer. */
@@ -155,15 +88,12 @@ final class ScriptedServer implements AutoCloseable {
   Script drips() {
     return out -> {
       out.write("HTTP/1.1 200 X\r\nContent-Length: 100000\r\n\r\n{".getBytes(UTF_8));
-      do {
-        out.write(' ');
-        out.flush();
-      } while (!closed.await(5, TimeUnit.MILLISECONDS));
+      server.drip(out);
     };
   }
 
   String url() {
-    return "https://127.0.0.1:" + socket.getLocalPort();
+    return "https://127.0.0.1:" + server.port();
   }
 
   /** Heads and bodies. */
@@ -173,11 +103,6 @@ final class ScriptedServer implements AutoCloseable {
 
   @Override
   public void close() {
-    closed.countDown();
-    try {
-      socket.close();
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+    server.close();
   }
 }

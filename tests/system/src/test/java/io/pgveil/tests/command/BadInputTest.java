@@ -186,6 +186,7 @@ class BadInputTest {
     mountPoints(rows);
     keyCommands(rows);
     vault(rows);
+    kmip(rows);
     postgres(rows);
     system(rows);
     return rows;
@@ -849,8 +850,8 @@ class BadInputTest {
             }));
   }
 
-  private interface TokenChange {
-    void apply(Path token) throws Exception;
+  private interface FileChange {
+    void apply(Path file) throws Exception;
   }
 
   private static Row vault(String what, ExitCode code, String named, String url) {
@@ -858,7 +859,7 @@ class BadInputTest {
   }
 
   private static Row vault(
-      String what, ExitCode code, String named, String url, TokenChange change) {
+      String what, ExitCode code, String named, String url, FileChange change) {
     return new Row(
         what,
         "provider add",
@@ -877,6 +878,59 @@ class BadInputTest {
                       "url=" + url,
                       "mountPath=secret",
                       "tokenPath=" + token,
+                      cluster.root()));
+        });
+  }
+
+  /** What can be said without a server and a certificate; KmipTest has them. */
+  private static void kmip(List<Row> rows) {
+    rows.add(
+        kmip(
+            "a KMIP host that is no host",
+            ExitCode.PROVIDER_REFUSED,
+            "option host",
+            "https://127.0.0.1",
+            certificate -> {}));
+    rows.add(
+        kmip(
+            "client certificate missing",
+            ExitCode.PROVIDER_REFUSED,
+            "client certificate file",
+            "127.0.0.1",
+            Files::delete));
+    rows.add(
+        kmip(
+            "client certificate writable by others",
+            ExitCode.KEYRING_EXPOSED,
+            "client certificate file",
+            "127.0.0.1",
+            certificate ->
+                Files.setPosixFilePermissions(
+                    certificate, PosixFilePermissions.fromString("rw-rw-rw-"))));
+  }
+
+  private static Row kmip(
+      String what, ExitCode code, String named, String host, FileChange change) {
+    return new Row(
+        what,
+        "provider add",
+        code,
+        named,
+        b -> {
+          Path certificate = OpenBao.write(outside.resolve("client.pem"), "no certificate");
+          change.apply(certificate);
+          return unchanged(
+              () ->
+                  b.pgveil(
+                      "provider",
+                      "add",
+                      "k",
+                      "kmip",
+                      "host=" + host,
+                      "port=1",
+                      "certPath=" + certificate,
+                      "keyPath=/nowhere",
+                      "caPath=/nowhere",
                       cluster.root()));
         });
   }

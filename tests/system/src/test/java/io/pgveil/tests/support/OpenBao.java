@@ -1,16 +1,11 @@
 package io.pgveil.tests.support;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.abort;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import io.pgveil.tests.Project;
 import java.io.IOException;
 import java.io.InputStream;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -27,8 +22,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
@@ -63,10 +56,10 @@ public final class OpenBao implements AutoCloseable {
     this.directory = directory;
     this.port = port;
     Files.createDirectory(directory.resolve("data"));
-    shell(block("sh"));
+    Peers.shell(directory, block("sh", 0));
     Files.writeString(
         directory.resolve("server.hcl"),
-        block("hcl").replace("8200", "" + port).replace("8201", "" + freePort())
+        block("hcl", 0).replace("8200", "" + port).replace("8201", "" + Peers.freePort())
             + "audit \"file\" \"all\" {\n  options = { file_path = \"audit.log\" }\n}\n");
     client = HttpClient.newBuilder().sslContext(trusting(authorities())).build();
     process = run();
@@ -78,17 +71,8 @@ public final class OpenBao implements AutoCloseable {
    * @param directory an empty one, for its files
    */
   public static OpenBao start(Path directory) throws Exception {
-    Process install =
-        new ProcessBuilder(Project.root().resolve("tests/peers/openbao").toString())
-            .redirectInput(Path.of("/dev/null").toFile())
-            .start();
-    String program = text(install.getInputStream());
-    String reason = text(install.getErrorStream());
-    if (install.waitFor() == 77) {
-      abort(reason);
-    }
-    assertThat(install.exitValue()).as(reason).isZero();
-    OpenBao server = new OpenBao(program, directory, freePort());
+    String program = Peers.install("openbao");
+    OpenBao server = new OpenBao(program, directory, Peers.freePort());
     try {
       server.await(501);
       Answer keys =
@@ -105,16 +89,6 @@ public final class OpenBao implements AutoCloseable {
     }
   }
 
-  private static int freePort() throws IOException {
-    try (ServerSocket any = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-      return any.getLocalPort();
-    }
-  }
-
-  private static String text(InputStream in) throws IOException {
-    return new String(in.readAllBytes(), UTF_8).strip();
-  }
-
   private Process run() throws IOException {
     return new ProcessBuilder(program, "server", "-config=server.hcl")
         .directory(directory.toFile())
@@ -123,31 +97,8 @@ public final class OpenBao implements AutoCloseable {
         .start();
   }
 
-  private void shell(String commands) throws Exception {
-    Process p =
-        new ProcessBuilder("sh", "-ec", commands)
-            .directory(directory.toFile())
-            .redirectErrorStream(true)
-            .start();
-    String output = text(p.getInputStream());
-    if (p.waitFor() == 127) {
-      abort("a program is missing (package openssl): " + output);
-    }
-    assertThat(p.exitValue()).as(output).isZero();
-  }
-
-  /** The n-th block of a language in the document, counted from 0. */
   private static String block(String language, int n) throws IOException {
-    String document = Files.readString(Project.root().resolve("docs/providers/vault-v2.md"));
-    Matcher m =
-        Pattern.compile("^```" + language + "\n(.*?)^```", Pattern.MULTILINE | Pattern.DOTALL)
-            .matcher(document);
-    List<String> blocks = m.results().map(r -> r.group(1)).toList();
-    return blocks.get(n);
-  }
-
-  private static String block(String language) throws IOException {
-    return block(language, 0);
+    return Peers.block("vault-v2.md", language, n);
   }
 
   /** The policy that the document gives. */
