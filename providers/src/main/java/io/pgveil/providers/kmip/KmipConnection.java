@@ -12,6 +12,7 @@ import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
+import java.net.SocketException;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.time.Instant;
@@ -162,7 +163,7 @@ final class KmipConnection implements AutoCloseable {
     byte[] sent = request.encode(version, Instant.now());
     byte[] received = {};
     try {
-      socket.getOutputStream().write(sent);
+      send(sent);
       received = receive(request.operation());
       Answer answer = Answer.read(received, request.operation());
       received = new byte[0];
@@ -176,6 +177,17 @@ final class KmipConnection implements AutoCloseable {
     } finally {
       Arrays.fill(sent, (byte) 0);
       Arrays.fill(received, (byte) 0);
+    }
+  }
+
+  private void send(byte[] request) throws IOException {
+    try {
+      socket.getOutputStream().write(request);
+    } catch (SocketException e) {
+      // who is refused after the handshake, as TLS 1.3 does it, may find the connection closed
+      // before he has read why
+      socket.getInputStream().read();
+      throw e;
     }
   }
 

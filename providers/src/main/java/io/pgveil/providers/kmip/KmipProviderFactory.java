@@ -25,6 +25,16 @@ public final class KmipProviderFactory implements KeyProviderFactory {
   }
 
   @Override
+  public List<String> positionalOptions() {
+    return List.of(
+        KmipSettings.HOST,
+        KmipSettings.PORT,
+        KmipSettings.CERT_PATH,
+        KmipSettings.KEY_PATH,
+        KmipSettings.CA_PATH);
+  }
+
+  @Override
   public List<String> requiredOptions() {
     return List.of(
         KmipSettings.HOST,

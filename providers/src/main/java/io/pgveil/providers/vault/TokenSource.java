@@ -26,7 +26,8 @@ sealed interface TokenSource extends AutoCloseable {
   Token token(URI address, long end) throws ServerFailure, ProviderException;
 
   /** Another one than a token that a server has refused; null if there is none. */
-  @Nullable Token insteadOf(Token refused, URI address, long end) throws ServerFailure, ProviderException;
+  @Nullable Token insteadOf(Token refused, URI address, long end)
+      throws ServerFailure, ProviderException;
 
   /** Tells the token from others without keeping it; empty if there is none. */
   byte[] fingerprint() throws ProviderException;

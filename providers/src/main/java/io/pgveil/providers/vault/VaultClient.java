@@ -83,7 +83,8 @@ final class VaultClient {
   }
 
   /** Asks one server; again if it refuses the token and there is another one. */
-  private VaultAnswer ask(URI address, Call call, long end) throws ServerFailure, ProviderException {
+  private VaultAnswer ask(URI address, Call call, long end)
+      throws ServerFailure, ProviderException {
     try (Token token = tokens.token(address, end)) {
       VaultAnswer answer = askWith(token, address, call, end);
       if (answer.status() == 403) {

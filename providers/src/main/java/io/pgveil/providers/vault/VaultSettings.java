@@ -108,7 +108,8 @@ record VaultSettings(
     }
     String mount = options.getOrDefault(APPROLE_PATH, "");
     return new AppRole(
-        Settings.file("role id file", options.getOrDefault(ROLE_ID_PATH, ""), PrivateFile.TRUSTED, context),
+        Settings.file(
+            "role id file", options.getOrDefault(ROLE_ID_PATH, ""), PrivateFile.TRUSTED, context),
         Settings.file(
             "secret id file",
             options.getOrDefault(SECRET_ID_PATH, ""),

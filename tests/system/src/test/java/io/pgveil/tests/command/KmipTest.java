@@ -126,6 +126,37 @@ class KmipTest {
     }
   }
 
+  @Test
+  void aKeyMovesFromAKeyringToAKmipServerAndBack() throws Exception {
+    String move = "key move principal-key-1 --from ";
+    String rows;
+    try (Running up = cluster.up(home, "--port", UpDirectory.freePort())) {
+      UpDirectory.sql(up, "CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 99) i");
+      rows = UpDirectory.sql(up, DIGEST);
+      List<Object> add = new ArrayList<>(List.of("provider", "add", "kmip", "kmip"));
+      server.options().forEach(add::add);
+      add.add(cluster.root());
+      assertThat(pgveil(add.toArray()).code()).as(printed.toString()).isZero();
+      succeed(move + "keyring --to kmip");
+      assertThat(stop(up)).as(up.output()).isZero();
+    }
+    Files.delete(cluster.keyring());
+    try (Running up = cluster.up(home)) {
+      assertThat(UpDirectory.sql(up, DIGEST)).isEqualTo(rows);
+      assertThat(stop(up)).as(up.output()).isZero();
+    }
+    succeed("provider add back file path=" + cluster.keyring());
+    succeed(move + "kmip --to back");
+    // a second time the server has the key already, with the same bytes
+    succeed(move + "back --to kmip");
+    succeed(move + "kmip --to back");
+    server.stop();
+    try (Running up = cluster.up(home)) {
+      assertThat(UpDirectory.sql(up, DIGEST)).isEqualTo(rows);
+      assertThat(stop(up)).as(up.output()).isZero();
+    }
+  }
+
   /** Keys and the private key are in the server and in its file, and nowhere else. */
   private void lookForSecrets(Running up) throws Exception {
     byte[] key = HexFormat.of().parseHex(server.find("billing-2").getFirst().key());

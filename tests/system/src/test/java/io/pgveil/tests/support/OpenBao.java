@@ -187,7 +187,7 @@ public final class OpenBao implements AutoCloseable {
   /** As {@link #startAgain}, at another address. */
   public void moveAndStartAgain() throws Exception {
     Path configuration = directory.resolve("server.hcl");
-    int next = freePort();
+    int next = Peers.freePort();
     Files.writeString(
         configuration, Files.readString(configuration).replace(":" + port, ":" + next));
     port = next;
