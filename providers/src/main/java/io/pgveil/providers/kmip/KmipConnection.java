@@ -68,7 +68,14 @@ final class KmipConnection implements AutoCloseable {
       boolean slow = late;
       watch.interrupt();
       plain.close();
-      throw slow ? new IOException("TLS: no answer in time") : e;
+      throw slow
+          ? new IOException("TLS: no answer in time")
+          : e instanceof SocketException
+              // its alert cannot be read any more where it comes faster than we write (TLS 1.3)
+              ? new SocketException(
+                  "the server ended the TLS handshake (%s), as one does that refuses the client certificate"
+                      .formatted(e.getMessage()))
+              : e;
     }
   }
 
@@ -163,7 +170,7 @@ final class KmipConnection implements AutoCloseable {
     byte[] sent = request.encode(version, Instant.now());
     byte[] received = {};
     try {
-      send(sent);
+      socket.getOutputStream().write(sent);
       received = receive(request.operation());
       Answer answer = Answer.read(received, request.operation());
       received = new byte[0];
@@ -177,17 +184,6 @@ final class KmipConnection implements AutoCloseable {
     } finally {
       Arrays.fill(sent, (byte) 0);
       Arrays.fill(received, (byte) 0);
-    }
-  }
-
-  private void send(byte[] request) throws IOException {
-    try {
-      socket.getOutputStream().write(request);
-    } catch (SocketException e) {
-      // who is refused after the handshake, as TLS 1.3 does it, may find the connection closed
-      // before he has read why
-      socket.getInputStream().read();
-      throw e;
     }
   }
 
