@@ -172,6 +172,37 @@ class FileKeyringTest {
   }
 
   /**
+   * Linux shows what an access control list grants to anyone but the owner in the bits of the group
+   * (acl(5): its mask), so the look at the mode is enough. Seen failing: without that look.
+   */
+  @Test
+  void hazard23_anAccessControlListThatGrantsMoreIsRefused() throws Exception {
+    keyring().store(NAME, key(1, 16));
+    Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rw-------"));
+    // version 2; owner rw, user 12345 r, group none, mask r, others none
+    String program =
+        """
+        import os, struct, sys
+        entries = ((1, 6, -1), (2, 4, 12345), (4, 0, -1), (16, 4, -1), (32, 0, -1))
+        acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *e) for e in entries)
+        os.setxattr(sys.argv[1], "system.posix_acl_access", acl)
+        """;
+    Process python;
+    try {
+      python =
+          new ProcessBuilder("python3", "-c", program, file.toString())
+              .redirectErrorStream(true)
+              .start();
+    } catch (IOException e) {
+      Assumptions.abort("python3 is missing, which sets the list");
+      return;
+    }
+    String said = new String(python.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    Assumptions.assumeTrue(python.waitFor() == 0, "the file system has no such lists: " + said);
+    refused(Code.INSECURE, "its mode 0640");
+  }
+
+  /**
    * Seen failing: the look at the owner in FileKeyring.objection; no ProviderException was thrown.
    */
   @Test
