@@ -1,5 +1,7 @@
 package io.pgveil.app;
 
+import io.pgveil.app.error.CommandException;
+import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.metrics.MetricsAddress;
 import io.pgveil.app.storage.Storage;
 import java.time.Duration;
@@ -114,7 +116,14 @@ final class ServeOptions {
     }
   }
 
-  Storage.Serving serving() {
+  Storage.Serving serving() throws CommandException {
+    if (onKmsUnavailable.refuseAfter != null && providerCheckSeconds <= 0) {
+      throw new CommandException(
+          ExitCode.USAGE,
+          "cannot serve",
+          "--on-kms-unavailable",
+          "a provider that is not looked at is never seen to fail; give --provider-check a time");
+    }
     return new Storage.Serving(
         acceptTornPages,
         Duration.ofSeconds(providerWaitSeconds),

@@ -76,7 +76,7 @@ final class UpCommand extends StoppableCommand {
     return ExitCode.OK;
   }
 
-  private LocalCluster.Options options() {
+  private LocalCluster.Options options() throws CommandException {
     Path root = directory == null ? Layout.defaultRoot() : directory;
     return new LocalCluster.Options(
         root,

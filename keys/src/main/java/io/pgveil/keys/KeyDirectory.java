@@ -332,6 +332,7 @@ public final class KeyDirectory implements AutoCloseable {
   public void dropDatabase(int databaseOid) throws KeyException {
     requireWritable();
     RelationKeys keys = relationKeys(databaseOid);
+    List<KeyProvider> closed;
     headers.lock();
     try {
       keys.writes.lock();
@@ -339,22 +340,25 @@ public final class KeyDirectory implements AutoCloseable {
         files.remove(List.of(keys.fileName, Providers.fileName(keys.scope)));
         keys.forget();
         relationKeys.remove(databaseOid, keys);
-        providers.forget(keys.scope);
+        closed = providers.forget(keys.scope);
       } finally {
         keys.writes.unlock();
       }
     } finally {
       headers.unlock();
     }
+    // with no lock held: they may be waiting for their servers
+    closed.forEach(KeyProvider::close);
   }
 
   /**
    * Gives memory back while the keys of more than {@code limit} relations are in it: those of
-   * databases of which no key was asked for since the last call. They are read again when needed.
+   * databases of which no key was asked for since the last call. They are read again when needed;
+   * so none are given back while a principal key cannot be had.
    */
   public void shed(int limit) {
     // a management operation relies on what it has loaded
-    if (loadedRelations() > limit && operations.tryLock()) {
+    if (loadedRelations() > limit && watch.troubles().isEmpty() && operations.tryLock()) {
       try {
         relationKeys.values().forEach(RelationKeys::unloadIfUnused);
       } finally {

@@ -92,14 +92,16 @@ public final class KeyWatch {
       }
     } catch (ProviderException e) {
       ProviderRecord record = find(id);
-      if (record != null) {
+      if (record != null && e.code() == ProviderException.Code.UNAVAILABLE) {
         silent.add(record); // its other keys need not wait for a time-out each
       }
       reason = String.valueOf(e.getMessage());
     } catch (KeyException e) {
       reason = String.valueOf(e.getMessage());
     }
-    note(id, provider, reason);
+    if (!Thread.currentThread().isInterrupted()) {
+      note(id, provider, reason); // else the daemon ends, and the provider is not to blame
+    }
   }
 
   private @Nullable ProviderRecord find(PrincipalKey.Id id) {

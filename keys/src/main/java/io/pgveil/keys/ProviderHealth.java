@@ -74,6 +74,11 @@ public final class ProviderHealth {
     listener = next;
   }
 
+  /** The provider is gone, or another under the same id. */
+  void forget(ProviderRecord record) {
+    states.remove(new Id(record.owner(), record.id()));
+  }
+
   private interface Request<T extends @Nullable Object> {
     T run() throws ProviderException;
   }

@@ -188,7 +188,15 @@ final class Providers implements AutoCloseable {
   }
 
   /** Replaces the record that has the same id, durably. */
-  synchronized void put(ProviderRecord record) throws KeyException {
+  void put(ProviderRecord record) throws KeyException {
+    KeyProvider replaced = exchange(record);
+    if (replaced != null) {
+      // with no lock held: it may be waiting for its server
+      replaced.close();
+    }
+  }
+
+  private synchronized @Nullable KeyProvider exchange(ProviderRecord record) throws KeyException {
     Scope owner = new Scope(record.owner());
     byte[] image = image(owner).clone();
     for (int at = 0; at < image.length; at += ProviderRecord.SIZE) {
@@ -196,11 +204,8 @@ final class Providers implements AutoCloseable {
       if (old.id() == record.id()) {
         record.write(image, at);
         replace(owner, image);
-        KeyProvider provider = opened.remove(old);
-        if (provider != null) {
-          provider.close();
-        }
-        return;
+        health.forget(old);
+        return opened.remove(old);
       }
     }
     throw new IllegalStateException("no provider record " + record.id());
@@ -211,19 +216,22 @@ final class Providers implements AutoCloseable {
     images.put(owner.oid(), image);
   }
 
-  /** Forgets a dropped database. */
-  synchronized void forget(Scope owner) {
+  /** Forgets a dropped database; the caller closes what is returned, with no lock held. */
+  synchronized List<KeyProvider> forget(Scope owner) {
     images.remove(owner.oid());
+    List<KeyProvider> gone = new ArrayList<>();
     opened
         .entrySet()
         .removeIf(
             e -> {
-              boolean gone = e.getKey().owner() == owner.oid();
-              if (gone) {
-                e.getValue().close();
+              boolean theirs = e.getKey().owner() == owner.oid();
+              if (theirs) {
+                health.forget(e.getKey());
+                gone.add(e.getValue());
               }
-              return gone;
+              return theirs;
             });
+    return gone;
   }
 
   @Override

@@ -7,17 +7,17 @@ import io.pgveil.app.error.ExitCode;
 import io.pgveil.app.postgres.Modes;
 import java.io.IOException;
 import java.nio.ByteBuffer;
-import java.nio.channels.AsynchronousCloseException;
-import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.UserPrincipal;
 import java.time.Duration;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
+import jdk.net.ExtendedSocketOptions;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -32,6 +32,8 @@ public final class MetricsServer implements AutoCloseable {
 
   /** Who says nothing for so long is let go. */
   private static final Duration PATIENCE = Duration.ofSeconds(10);
+
+  private static final Duration PAUSE = Duration.ofMillis(200);
 
   private final MetricsAddress address;
   private final ServerSocketChannel channel;
@@ -97,15 +99,16 @@ public final class MetricsServer implements AutoCloseable {
         } finally {
           slow.cancel(false);
         }
-      } catch (AsynchronousCloseException e) {
+      } catch (IOException | RuntimeException | OutOfMemoryError e) {
         if (!channel.isOpen()) {
           return;
         }
-        LOG.debug("a request for metrics took too long");
-      } catch (ClosedChannelException e) {
-        return;
-      } catch (IOException | RuntimeException e) {
         LOG.warn("a request for metrics failed: {}", e.toString());
+        try {
+          Thread.sleep(PAUSE); // there may be no descriptor or memory to be had for a while
+        } catch (InterruptedException interrupted) {
+          return;
+        }
       }
     }
   }
@@ -118,7 +121,20 @@ public final class MetricsServer implements AutoCloseable {
     }
   }
 
+  /** The mode of the socket keeps others away, but not in the instant before it is set. */
+  private boolean mayAsk(SocketChannel client) throws IOException {
+    Path file = address.file();
+    if (file == null) {
+      return true;
+    }
+    UserPrincipal peer = client.getOption(ExtendedSocketOptions.SO_PEERCRED).user();
+    return peer.equals(Files.getOwner(file)) || peer.getName().equals("root");
+  }
+
   private void answer(SocketChannel client) throws IOException {
+    if (!mayAsk(client)) {
+      return;
+    }
     ByteBuffer in = ByteBuffer.allocate(MAX_REQUEST);
     String request = "";
     while (!request.contains("\r\n\r\n")) {

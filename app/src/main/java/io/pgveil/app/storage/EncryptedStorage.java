@@ -48,6 +48,7 @@ public final class EncryptedStorage implements Storage {
 
   private static final int VERIFY_THREADS = 2;
   private static final Duration RETRY = Duration.ofMillis(500);
+  private static final Duration WATCH_END = Duration.ofSeconds(15);
   private static final Duration PROGRESS = Duration.ofSeconds(10);
 
   private static Path keyDirectory(Path cipherDirectory) {
@@ -320,6 +321,14 @@ public final class EncryptedStorage implements Storage {
         return;
       }
       watch.shutdownNow();
+      try {
+        // one that asks a provider is interrupted; it must not look at keys that are gone
+        if (!watch.awaitTermination(WATCH_END.toSeconds(), TimeUnit.SECONDS)) {
+          LOG.warn("a key provider still does not answer");
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
       // after the last request: pending key changes, then the keys themselves
       try (KeyDirectory keys = dataDirectory.keys()) {
         dataDirectory.close();

@@ -173,7 +173,8 @@ class FileKeyringTest {
 
   /**
    * Linux shows what an access control list grants to anyone but the owner in the bits of the group
-   * (acl(5): its mask), so the look at the mode is enough. Seen failing: without that look.
+   * (acl(5): its mask), so the look at the mode is enough. Seen failing: that look in PrivateFile;
+   * no ProviderException was thrown.
    */
   @Test
   void hazard23_anAccessControlListThatGrantsMoreIsRefused() throws Exception {

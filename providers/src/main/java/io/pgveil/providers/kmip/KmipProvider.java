@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -92,7 +93,7 @@ final class KmipProvider implements KeyProvider.Storing {
           if (ids.size() > 1) {
             ids = withoutDestroyed(server, ids);
           }
-          if (ids.size() > 1) {
+          if (ids.size() > 1 && !areOneKey(server, ids)) {
             throw ambiguous(server, name, ids);
           }
           if (ids.isEmpty()) {
@@ -214,51 +215,82 @@ final class KmipProvider implements KeyProvider.Storing {
         Operation.REGISTER,
         server -> {
           List<String> ids = locate(server, bytes);
-          if (ids.isEmpty()) {
-            register(server, bytes, key);
+          String registered = ids.isEmpty() ? register(server, bytes, key) : null;
+          if (registered != null) {
             ids = locate(server, bytes);
           }
           // not empty before: the answer to a first attempt was lost, or the name is taken
-          settle(server, name, key, ids);
+          settle(server, name, key, ids, registered);
           return ids;
         });
   }
 
-  private static void register(KmipConnection server, byte[] name, byte[] key)
+  /** Returns the unique identifier. */
+  private static String register(KmipConnection server, byte[] name, byte[] key)
       throws ServerFailure, ProviderException, MalformedException {
     try (Answer answer = server.ask(Request.register(server.version(), name, key))) {
       require(server, Operation.REGISTER, answer);
       LOG.debug("registered a key, unique identifier {}", plain(answer.id()));
+      return answer.id();
     }
   }
 
   /**
-   * Leaves one object with our key if no other has its name, and none otherwise. Nobody but this
-   * call knows the key, so what holds it is ours.
+   * Fails if another key has the name, and then takes back what this call has registered, and only
+   * that: an object that this call did not make may be in use, though it holds the same key (a key
+   * that several nodes move).
    *
    * @param ids all objects of the name
+   * @param registered by this call; null if it found some before
    */
-  private static void settle(KmipConnection server, KeyName name, byte[] key, List<String> ids)
+  private static void settle(
+      KmipConnection server,
+      KeyName name,
+      byte[] key,
+      List<String> ids,
+      @Nullable String registered)
       throws ServerFailure, ProviderException, MalformedException {
-    List<String> ours = new ArrayList<>();
-    List<String> others = new ArrayList<>();
-    for (String id : ids) {
-      (holds(server, id, key) ? ours : others).add(id);
-    }
     if (ids.isEmpty()) {
       throw new ProviderException(
           Code.INVALID_RESPONSE,
           "%s: the key \"%s\" was registered, but is not found"
               .formatted(server.where(Operation.LOCATE), name));
     }
-    for (String id : others.isEmpty() ? ours.subList(1, ours.size()) : ours) {
-      destroy(server, name, id);
+    List<String> others = new ArrayList<>();
+    for (String id : ids) {
+      if (!holds(server, id, key)) {
+        others.add(id);
+      }
     }
-    if (!others.isEmpty()) {
-      throw new ProviderException(
-          Code.EXISTS,
-          "%s: a key \"%s\" exists already, unique identifier %s"
-              .formatted(server.where(Operation.LOCATE), name, plain(String.join(", ", others))));
+    if (others.isEmpty()) {
+      return;
+    }
+    if (registered != null) {
+      destroy(server, name, registered);
+    }
+    throw new ProviderException(
+        Code.EXISTS,
+        "%s: a key \"%s\" exists already, unique identifier %s"
+            .formatted(server.where(Operation.LOCATE), name, plain(String.join(", ", others))));
+  }
+
+  /** Whether all objects hold the same key: nodes that moved it at once, or an answer was lost. */
+  private static boolean areOneKey(KmipConnection server, List<String> ids)
+      throws ServerFailure, ProviderException, MalformedException {
+    try (Answer first = server.ask(Request.get(ids.getFirst()))) {
+      if (first.failure() != null || !(first.key() instanceof Answer.Key.Bytes key)) {
+        return false;
+      }
+      try {
+        for (String id : ids.subList(1, ids.size())) {
+          if (!holds(server, id, key.bytes())) {
+            return false;
+          }
+        }
+        return true;
+      } finally {
+        Arrays.fill(key.bytes(), (byte) 0);
+      }
     }
   }
 

@@ -450,7 +450,8 @@ class KmipProviderTest {
 
   @Test
   void severalKeysAreNamedInOneLine() throws Exception {
-    Server server = new Server(ids("7\n", "8" + "x".repeat(999)), state(1));
+    Server server =
+        new Server(ids("7\n", "8" + "x".repeat(999)), state(1), state(1), key(KEY), key(OTHER));
     ProviderException e = failure(() -> fetch(patient(server)));
     assertThat(e.code()).isEqualTo(Code.REFUSED);
     assertThat(String.valueOf(e.getMessage()))
@@ -482,9 +483,22 @@ class KmipProviderTest {
     assertThat(server.operations()).containsExactly(8, 3, 8, 0x0A);
 
     // sent twice after all
-    Server twice = new Server(ids(), hangsUp(), ids("7", "8"), key(KEY), key(KEY), ids("8"));
+    Server twice = new Server(ids(), hangsUp(), ids("7", "8"), key(KEY), key(KEY));
     patient(twice).store(NAME, KEY);
-    assertThat(twice.operations()).containsExactly(8, 3, 8, 0x0A, 0x0A, 0x14);
+    assertThat(twice.operations()).containsExactly(8, 3, 8, 0x0A, 0x0A);
+    Server one =
+        new Server(ids("7", "8"), state(1), state(1), key(KEY), key(KEY), state(1), key(KEY));
+    assertThat(fetch(patient(one))).as("both are the same key").isEqualTo(KEY);
+  }
+
+  /** Seen failing: destroying all that hold our key; operation 20 followed. */
+  @Test
+  void whatThisCallDidNotRegisterIsNeverDestroyed() throws Exception {
+    Server server = new Server(ids("7", "8"), key(KEY), key(OTHER), ids("7"));
+    ProviderException e = failure(() -> patient(server).store(NAME, KEY));
+    assertThat(e.code()).isEqualTo(Code.EXISTS);
+    assertThat(e).hasMessageContaining("unique identifier 8");
+    assertThat(server.operations()).containsExactly(8, 0x0A, 0x0A);
   }
 
   /** Seen failing: settle without destroy; the operations were 8, 3, 8, 10, 10. */
