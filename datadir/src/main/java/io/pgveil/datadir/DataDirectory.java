@@ -40,6 +40,7 @@ import org.slf4j.LoggerFactory;
  * {@link #close}, which comes after the last request.
  */
 public final class DataDirectory implements AutoCloseable {
+  private static final int MOST_ORPHAN_LOOKS = 10;
   private static final Logger log = LoggerFactory.getLogger(DataDirectory.class);
 
   /** Name of the key directory below the cipher directory. */
@@ -140,6 +141,9 @@ public final class DataDirectory implements AutoCloseable {
   private volatile boolean postmasterPid;
   private volatile boolean syncedForThisPid;
   private volatile boolean lookForOrphanKeys;
+
+  /** Guarded by the reaper, which ends before {@link #close} looks. */
+  private int orphanLooks;
 
   // guarded by this
   private int controlState = -1;
@@ -406,24 +410,26 @@ public final class DataDirectory implements AutoCloseable {
   }
 
   /**
-   * Once for each daemon, and not before PostgreSQL has started: until then someone may still be
-   * putting files back.
+   * In the beginning of each daemon, and not before PostgreSQL has started: until then someone may
+   * still be putting files back. Until a look finds nothing, for recovery may make and remove
+   * directories meanwhile.
    */
   private void endOrphanKeys() {
     if (!lookForOrphanKeys) {
       return;
     }
-    lookForOrphanKeys = false;
+    boolean again = ++orphanLooks < MOST_ORPHAN_LOOKS;
     try {
       OrphanKeys orphans = new OrphanKeys(keys, relations);
       for (View v : views.keySet()) {
         Place root = v == mainView ? Place.DATA_DIRECTORY : Place.TABLESPACE_VIEW;
         orphans.look(v.rootFd(), ".", root, (place, name) -> resolve(place.directory(name), v));
       }
-      orphans.end(t -> leadsElsewhere(t));
+      again &= orphans.end(t -> leadsElsewhere(t));
     } catch (DataDirectoryException | KeyException e) {
       log.warn("keys whose files a crash has taken stay for now: {}", e.getMessage());
     }
+    lookForOrphanKeys = again;
   }
 
   /** Whether a link in pg_tblspc leads to a tablespace that no view serves. */

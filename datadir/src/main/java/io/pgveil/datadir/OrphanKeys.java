@@ -87,17 +87,20 @@ final class OrphanKeys {
    * Ends what has no file. All directories were looked at before.
    *
    * @param elsewhere tells which tablespaces are in places that nobody has looked at
+   * @return whether there was any: recovery may have been at work, so it is worth another look
    */
-  void end(IntPredicate elsewhere) throws DataDirectoryException, KeyException {
+  boolean end(IntPredicate elsewhere) throws DataDirectoryException, KeyException {
+    boolean any = false;
     for (int database : keys.databases()) {
       RelationKeys.Names names = keys.relationKeys(database).names();
       if (names.count() > 0) {
-        end(database, names, elsewhere);
+        any |= end(database, names, elsewhere);
       }
     }
+    return any;
   }
 
-  private void end(int database, RelationKeys.Names names, IntPredicate elsewhere)
+  private boolean end(int database, RelationKeys.Names names, IntPredicate elsewhere)
       throws DataDirectoryException, KeyException {
     Map<Integer, Found> directories = new TreeMap<>();
     BitSet seen = new BitSet();
@@ -114,6 +117,7 @@ final class OrphanKeys {
             }
           });
     }
+    boolean any = false;
     Map<Integer, List<Integer>> orphans = new TreeMap<>();
     for (int i = seen.nextClearBit(0); i < names.count(); i = seen.nextClearBit(i + 1)) {
       orphans.computeIfAbsent(names.tablespace(i), t -> new ArrayList<>()).add(names.relation(i));
@@ -123,6 +127,7 @@ final class OrphanKeys {
       if (f == null && elsewhere.test(e.getKey())) {
         continue;
       }
+      any = true;
       log.info(
           "database {}, tablespace {}: {} keys whose files a crash has taken",
           Integer.toUnsignedString(database),
@@ -134,5 +139,6 @@ final class OrphanKeys {
         relations.directoryIsMissing(e.getKey(), database, e.getValue());
       }
     }
+    return any;
   }
 }
